@@ -1,0 +1,1 @@
+"""A backend-for-frontend gateway: REST and GraphQL outside, gRPC services inside."""

@@ -1,0 +1,1 @@
+"""One screen from several calls: plan, concurrent run, joins, completeness, merge. No HTTP in here."""

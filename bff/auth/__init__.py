@@ -1,0 +1,1 @@
+"""Who calls and what they may: credentials, tokens, keys, access rules, identity onward."""

@@ -1,0 +1,1 @@
+"""Configuration files: models of every key, loading with positions, checks that need no descriptors."""

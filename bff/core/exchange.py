@@ -1,0 +1,187 @@
+"""What the stages of the straight line hand on. Each value is the proof that its stage has passed.
+
+Request -> Principal -> Permit -> Ticket -> Inputs -> Reply. All are cheap to make, since each
+request makes one of each; none is changed after its stage made it, but for the notes of `Request`
+that the access log reads.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from bff.core.headers import Headers
+
+__all__ = [
+    "ANONYMOUS",
+    "Inputs",
+    "Json",
+    "Permit",
+    "Principal",
+    "PrincipalKind",
+    "Reply",
+    "Request",
+    "Ticket",
+    "UpstreamCall",
+]
+
+# A JSON tree: dict, list, str, int, float, bool or None. Any instead of a recursive type, with
+# which every step of a walk over a tree would be a cast; trees are checked where they enter.
+Json = Any
+
+PrincipalKind = Literal["anonymous", "jwt", "opaque", "api_key", "cert", "session"]
+
+
+class Principal(Struct, frozen=True, kw_only=True):
+    """Who calls. Made by `auth` alone; times are Unix seconds."""
+
+    kind: PrincipalKind = "anonymous"
+    sub: str = ""
+    tenant: str = ""
+    client_id: str = ""
+    scopes: frozenset[str] = frozenset()
+    roles: frozenset[str] = frozenset()
+    tier: str = ""
+    claims: Mapping[str, Json] = {}
+    issued_unix_s: float = 0.0
+    expires_unix_s: float = 0.0
+    # Which credential it was, for buckets and logs: an API key's id, a token's issuer. Never a secret.
+    key_id: str = ""
+    provider: str = ""
+
+    @property
+    def is_anonymous(self) -> bool:
+        """True when no credential was shown."""
+        return self.kind == "anonymous"
+
+
+ANONYMOUS = Principal()
+
+
+class UpstreamCall(Struct, kw_only=True):
+    """One attempt-chain to a service, for the access log: how it ended and how long it took."""
+
+    operation: str
+    upstream: str
+    code: str
+    ms: float
+    attempts: int = 1
+    source: str = ""
+
+
+class Request:
+    """One request as the door has judged it.
+
+    `path` is the canonical text (percent-encoded), `query` the raw octets without `?`,
+    `address` the client's address after trusted proxies, times monotonic seconds.
+    `read_body` reads the whole body under the route's cap; call it at most once.
+    """
+
+    __slots__ = (
+        "address",
+        "calls",
+        "client_traceparent",
+        "deadline_s",
+        "headers",
+        "host",
+        "method",
+        "path",
+        "principal",
+        "protocol",
+        "query",
+        "read_body",
+        "request_id",
+        "scheme",
+        "span_id",
+        "started_s",
+        "trace_id",
+        "trace_sampled",
+    )
+
+    def __init__(
+        self,
+        *,
+        method: str,
+        path: str,
+        query: bytes,
+        headers: Headers,
+        address: str,
+        host: str,
+        scheme: str,
+        protocol: str,
+        request_id: str,
+        trace_id: str,
+        span_id: str,
+        started_s: float,
+        deadline_s: float,
+        read_body: Callable[[int], Awaitable[bytes]],
+        trace_sampled: bool = False,
+        client_traceparent: str = "",
+    ) -> None:
+        self.method = method
+        self.path = path
+        self.query = query
+        self.headers = headers
+        self.address = address
+        self.host = host
+        self.scheme = scheme
+        self.protocol = protocol
+        self.request_id = request_id
+        self.trace_id = trace_id
+        self.span_id = span_id
+        self.started_s = started_s
+        # The client's hint or the hard cap; the route's deadline lowers it at match.
+        self.deadline_s = deadline_s
+        self.read_body = read_body
+        self.trace_sampled = trace_sampled
+        self.client_traceparent = client_traceparent
+        # Notes for the access log, written as the stages pass.
+        self.principal: Principal = ANONYMOUS
+        self.calls: list[UpstreamCall] = []
+
+
+class Permit(Struct, frozen=True):
+    """The right of this principal to call this route."""
+
+    principal: Principal
+
+
+class Ticket(Struct, frozen=True):
+    """Tokens taken. `headers` are the RateLimit fields that the reply shows."""
+
+    permit: Permit
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+class Inputs(Struct, frozen=True, kw_only=True):
+    """What the client asked for, checked and bound.
+
+    `message` is the upstream's request in wire bytes (mapped calls); `tree` holds `path`, `query`
+    and `body` by name (aggregates, GraphQL).
+    """
+
+    ticket: Ticket
+    message: bytes = b""
+    tree: Mapping[str, Json] = {}
+
+
+class Reply:
+    """What goes back: either `body`, or `stream` with parts that are written as they come."""
+
+    __slots__ = ("body", "headers", "reason", "status", "stream")
+
+    def __init__(
+        self,
+        status: int,
+        headers: list[tuple[bytes, bytes]],
+        body: bytes = b"",
+        *,
+        stream: AsyncIterator[bytes] | None = None,
+        reason: str = "",
+    ) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+        self.stream = stream
+        # Why it is no success, from the closed list of `core.status`; empty otherwise.
+        self.reason = reason

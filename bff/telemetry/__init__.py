@@ -1,0 +1,1 @@
+"""What happened, told outside: access log, metrics, trace context. Listens to core.events; nothing imports it but app and node."""

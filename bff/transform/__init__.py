@@ -1,0 +1,1 @@
+"""Expressions over JSON trees: JMESPath compiled to typed closures, CEL conditions."""

@@ -1,0 +1,1 @@
+"""One call to a service, with its layers: deadline, bulkhead, retry, pick, breaker, send."""

@@ -1,0 +1,45 @@
+"""The one shape of a connection to a gRPC endpoint. grpcio and the unary lane both have it.
+
+Bytes in and bytes out: encoding and decoding messages is the codec's, statuses above this border
+are `UpstreamError`s.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+__all__ = ["Channel", "Metadata", "UnaryReply"]
+
+# Names in lower case; a value is text, or bytes where the name ends in `-bin`.
+Metadata = Sequence[tuple[str, str | bytes]]
+
+
+class UnaryReply(Struct, frozen=True):
+    """The message of an OK reply, and the metadata around it (initial first, then trailing)."""
+
+    message: bytes
+    metadata: tuple[tuple[str, str | bytes], ...] = ()
+
+
+class Channel(Protocol):
+    """One endpoint. Any failure is an UpstreamError with code, origin and what the peer may have seen."""
+
+    async def unary(
+        self, path: str, message: bytes, metadata: Metadata, deadline_s: float
+    ) -> UnaryReply:
+        """Call `path` (`/package.Service/Method`), done by `deadline_s` (monotonic seconds).
+
+        Cancelling the caller cancels the call at the service.
+        """
+        ...
+
+    def stream(
+        self, path: str, message: bytes, metadata: Metadata, deadline_s: float | None
+    ) -> AsyncIterator[bytes]:
+        """Messages of a server stream, one at a time; closing the iterator cancels the call."""
+        ...
+
+    async def close(self) -> None:
+        """End the connection; calls still running end with UNAVAILABLE."""
+        ...
