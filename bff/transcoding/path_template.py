@@ -1,0 +1,261 @@
+"""The path grammar of google/api/http.proto: text -> Template, or an error that knows its column.
+
+Pure: no descriptors, no I/O. `http_rules` checks what the names mean, `route_trie` matches.
+
+    Template  = "/" Segments [ Verb ]            Segments = Segment *( "/" Segment )
+    Segment   = "*" / "**" / LITERAL / Variable  Variable = "{" FieldPath [ "=" Segments ] "}"
+    FieldPath = IDENT *( "." IDENT )             Verb     = ":" LITERAL
+
+A LITERAL is one or more pchar of RFC 3986 3.3, without `*`, percent-encodings allowed. It is kept
+decoded, because literals are compared octet by octet after decoding.
+"""
+
+import re
+from typing import Final, Literal
+from urllib.parse import unquote_to_bytes
+
+from msgspec import Struct
+
+__all__ = [
+    "MAX_BYTES",
+    "MAX_FIELD_DEPTH",
+    "MAX_SEGMENTS",
+    "MAX_VARIABLES",
+    "Segment",
+    "SegmentKind",
+    "Template",
+    "TemplateError",
+    "Variable",
+    "parse_template",
+]
+
+# A path is at most 8 KiB, so a longer template matches nothing a client could reasonably send.
+MAX_BYTES: Final = 2048
+MAX_SEGMENTS: Final = 32
+MAX_VARIABLES: Final = 16
+MAX_FIELD_DEPTH: Final = 16
+
+SegmentKind = Literal["literal", "*", "**"]
+
+_IDENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# pchar of RFC 3986 3.3 without "*", which the grammar takes for itself.
+_PCHARS = frozenset(
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()+,;=:@"
+)
+_HEX = frozenset("0123456789abcdefABCDEF")
+_DOTS = frozenset({b".", b".."})
+
+_SEGMENT: Final = "a segment"
+_VERB: Final = "a verb"
+
+
+class TemplateError(Exception):
+    """A template outside the grammar or its bounds; `column` counts characters from 1."""
+
+    def __init__(self, message: str, column: int) -> None:
+        super().__init__(f"{message} (column {column})")
+        self.message = message
+        self.column = column
+
+
+class Segment(Struct, frozen=True):
+    """One step of the path. `text` is a literal's decoded text (`surrogateescape`), else empty."""
+
+    kind: SegmentKind
+    text: str = ""
+
+
+class Variable(Struct, frozen=True, kw_only=True):
+    """`{path=...}`: the field path, and which segments it covers: `start` up to, not with, `stop`.
+
+    `stop` is None when the last segment is `**`: the variable then takes all that is left. `multi`
+    is True for more than one segment or a `**`; its value keeps encoded slashes as sent.
+    """
+
+    path: tuple[str, ...]
+    start: int
+    stop: int | None
+    multi: bool
+    column: int = 1
+
+
+class Template(Struct, frozen=True, kw_only=True):
+    """A parsed path template. `verb` is decoded and without its colon; empty when there is none."""
+
+    text: str
+    segments: tuple[Segment, ...]
+    variables: tuple[Variable, ...] = ()
+    verb: str = ""
+
+    @property
+    def shape(self) -> tuple[tuple[Segment, ...], str]:
+        """What is left after dropping variable names: equal shapes match equal paths."""
+        return self.segments, self.verb
+
+
+def parse_template(text: str) -> Template:
+    """Read one path template.
+
+    Raises TemplateError for the first violation of the grammar or of a bound, with its column.
+    """
+    if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
+        raise TemplateError(f"a template has at most {MAX_BYTES} bytes", 1)
+    if not text.startswith("/"):
+        raise TemplateError('a template starts with "/"', 1)
+    return _Parser(text).parse()
+
+
+class _Parser:
+    """A cursor over the text. Each method reads one production and leaves `at` behind it."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.at = 0
+        self.segments: list[Segment] = []
+        self.variables: list[Variable] = []
+        self.verb = ""
+
+    def parse(self) -> Template:
+        while self._peek() == "/":
+            self.at += 1
+            self._segment()
+        if self._peek() == ":":
+            self.at += 1
+            self.verb = self._literal(stop="/", what=_VERB)
+        if self.at < len(self.text):
+            self._refuse_rest()
+        return Template(
+            text=self.text,
+            segments=tuple(self.segments),
+            variables=tuple(self.variables),
+            verb=self.verb,
+        )
+
+    def _peek(self) -> str:
+        return self.text[self.at : self.at + 1]
+
+    def _error(self, message: str, at: int | None = None) -> TemplateError:
+        return TemplateError(message, (self.at if at is None else at) + 1)
+
+    def _refuse_rest(self) -> None:
+        if self._peek() == "/":
+            raise self._error("a verb ends the template; no segment can follow it")
+        raise self._error(f'unexpected "{self._peek()}"; a wildcard or variable is a whole segment')
+
+    def _segment(self) -> None:
+        if self._peek() == "{":
+            self._variable()
+        else:
+            self._plain_segment(in_variable=False)
+
+    def _plain_segment(self, *, in_variable: bool) -> None:
+        begin = self.at
+        if self.segments and self.segments[-1].kind == "**":
+            raise self._error('"**" must be the last segment', begin)
+        if len(self.segments) == MAX_SEGMENTS:
+            raise self._error(f"a template has at most {MAX_SEGMENTS} segments", begin)
+        if self._peek() != "*":
+            self.segments.append(Segment("literal", self._segment_literal(in_variable=in_variable)))
+            return
+        self.at += 1
+        if self._peek() != "*":
+            self.segments.append(Segment("*"))
+            return
+        self.at += 1
+        self.segments.append(Segment("**"))
+
+    def _segment_literal(self, *, in_variable: bool) -> str:
+        """A literal segment; outside a variable the last one gives up its last colon to the verb."""
+        begin = self.at
+        if in_variable:
+            return self._literal(stop="/}", what=_SEGMENT)
+        end = self.text.find("/", begin)
+        if end >= 0:
+            return self._literal(stop="/", what=_SEGMENT)
+        colon = self.text.rfind(":", begin)
+        if colon < 0:
+            return self._literal(stop="", what=_SEGMENT)
+        # The rest of the text is checked as literals, so "{" and "*" before the colon still fail.
+        return self._literal(stop="", what=_SEGMENT, end=colon)
+
+    def _literal(self, *, stop: str, what: str, end: int | None = None) -> str:
+        begin = self.at
+        limit = len(self.text) if end is None else end
+        while self.at < limit and self.text[self.at] not in stop:
+            self._pchar()
+        if self.at == begin:
+            raise self._error(f"{what} is not empty")
+        octets = unquote_to_bytes(self.text[begin : self.at])
+        if b"/" in octets:
+            raise self._error("an encoded slash cannot be in a literal", begin)
+        if what is _SEGMENT and octets in _DOTS:
+            raise self._error("a dot segment never matches: no request path holds one", begin)
+        return octets.decode("utf-8", "surrogateescape")
+
+    def _pchar(self) -> None:
+        char = self.text[self.at]
+        if char in _PCHARS:
+            self.at += 1
+            return
+        if char != "%":
+            raise self._error(f'"{char}" cannot stand in a literal')
+        digits = self.text[self.at + 1 : self.at + 3]
+        if len(digits) != 2 or not _HEX.issuperset(digits):
+            raise self._error('"%" needs two hexadecimal digits')
+        self.at += 3
+
+    def _variable(self) -> None:
+        begin = self.at
+        if len(self.variables) == MAX_VARIABLES:
+            raise self._error(f"a template has at most {MAX_VARIABLES} variables")
+        self.at += 1
+        path = self._field_path()
+        start = len(self.segments)
+        if self._peek() == "=":
+            self.at += 1
+            self._variable_segments()
+        else:
+            self._implied_star(begin)
+        if self._peek() != "}":
+            raise self._error('expected "}"')
+        self.at += 1
+        open_end = self.segments[-1].kind == "**"
+        self.variables.append(
+            Variable(
+                path=path,
+                start=start,
+                stop=None if open_end else len(self.segments),
+                multi=open_end or len(self.segments) - start > 1,
+                column=begin + 1,
+            )
+        )
+
+    def _implied_star(self, begin: int) -> None:
+        if self.segments and self.segments[-1].kind == "**":
+            raise self._error('"**" must be the last segment', begin)
+        if len(self.segments) == MAX_SEGMENTS:
+            raise self._error(f"a template has at most {MAX_SEGMENTS} segments", begin)
+        self.segments.append(Segment("*"))
+
+    def _variable_segments(self) -> None:
+        while True:
+            if self._peek() == "{":
+                raise self._error("variables cannot be nested")
+            self._plain_segment(in_variable=True)
+            if self._peek() != "/":
+                return
+            self.at += 1
+
+    def _field_path(self) -> tuple[str, ...]:
+        names: list[str] = []
+        while True:
+            found = _IDENT.match(self.text, self.at)
+            if found is None:
+                raise self._error("expected a field name")
+            if len(names) == MAX_FIELD_DEPTH:
+                raise self._error(f"a field path has at most {MAX_FIELD_DEPTH} names")
+            names.append(found.group())
+            self.at = found.end()
+            if self._peek() != ".":
+                return tuple(names)
+            self.at += 1
