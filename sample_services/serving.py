@@ -256,8 +256,16 @@ def _cut_connection(peer: str) -> None:
     _, _, address = peer.partition(":")
     for entry in Path("/proc/self/fd").iterdir():
         # A file that is no connected socket, or is gone by now, is not the one we look for.
-        with contextlib.suppress(OSError), socket.fromfd(int(entry.name), 0, 0) as found:
+        with (
+            contextlib.suppress(OSError),
+            socket.fromfd(int(entry.name), socket.AF_INET6, socket.SOCK_STREAM) as found,
+        ):
             remote = found.getpeername()
-            if isinstance(remote, tuple) and f"{remote[0]}:{remote[1]}" == address:
+            # grpc listens with IPv6 sockets, on which an IPv4 peer is ::ffff:127.0.0.1.
+            if isinstance(remote, tuple) and _text_of(remote[0], remote[1]) == address:
                 found.shutdown(socket.SHUT_RDWR)
                 return
+
+
+def _text_of(host: str, port: int) -> str:
+    return f"{host.removeprefix('::ffff:')}:{port}"
