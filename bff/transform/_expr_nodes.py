@@ -12,6 +12,7 @@ from typing import Any
 from msgspec import Struct
 
 from bff.core.exchange import Json
+from bff.core.expressions import ExprError, Origin
 from bff.core.problems import nearest
 from bff.transform._expr_functions import (
     FUNCTION_NAMES,
@@ -40,7 +41,6 @@ from bff.transform._expr_steps import (
 from bff.transform.shapes import (
     ANY,
     BOOLEAN,
-    Origin,
     Shape,
     item_of,
     object_of,
@@ -49,17 +49,7 @@ from bff.transform.shapes import (
     with_origin,
 )
 
-__all__ = ["Compiler", "ExprError", "Node"]
-
-
-class ExprError(ValueError):
-    """An expression that cannot be compiled; `column` counts from 1 within its text, `hint` is the fix."""
-
-    def __init__(self, message: str, column: int, hint: str = "") -> None:
-        super().__init__(f"{message}; {hint}" if hint else message)
-        self.message = message
-        self.column = column
-        self.hint = hint
+__all__ = ["Compiler", "Node"]
 
 
 Taint = frozenset[Origin]

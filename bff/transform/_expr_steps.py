@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bff.core.exchange import Json
+from bff.core.expressions import EvalError
 from bff.core.schema import Field
 from bff.transform.shapes import default_of
 
 __all__ = [
-    "EvalError",
     "Meter",
     "Step",
     "chain",
@@ -28,10 +28,6 @@ __all__ = [
     "reference",
     "value_projector",
 ]
-
-
-class EvalError(ValueError):
-    """An expression met a value that it cannot take."""
 
 
 class Meter:

@@ -14,11 +14,11 @@ from jmespath.parser import Parser
 from msgspec import Struct
 
 from bff.core.exchange import Json
+from bff.core.expressions import EvalError, ExprError, Origin, Output
 from bff.core.schema import Field, MessageType
-from bff.transform._expr_nodes import Compiler, ExprError
-from bff.transform._expr_steps import EvalError, Meter, Step
+from bff.transform._expr_nodes import Compiler
+from bff.transform._expr_steps import Meter, Step
 from bff.transform.shapes import (
-    Origin,
     Shape,
     object_of,
     shape_of_field,
@@ -61,15 +61,8 @@ _PATH_NODES = frozenset(
 )
 
 
-class Output(Struct, frozen=True):
-    """A place in the result (`""` or `[].items[].name`) and the paths from the roots that it reads."""
-
-    place: str
-    reads: frozenset[Origin]
-
-
 class Expr(Struct, frozen=True, kw_only=True):
-    """A compiled expression.
+    """A compiled expression (`core.expressions.Expression`).
 
     `roots` are the first names it reads; `reads` the full paths in JSON names, lists without a mark;
     `needs` the roots without which it is null (`a || 'x'` reads `a` and needs nothing). `path` is

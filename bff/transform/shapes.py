@@ -11,6 +11,7 @@ from typing import Literal
 from msgspec import Struct
 
 from bff.core.exchange import Json
+from bff.core.expressions import Origin
 from bff.core.schema import Field, Kind, MessageType
 
 __all__ = [
@@ -19,7 +20,6 @@ __all__ = [
     "NULL",
     "NUMBER",
     "STRING",
-    "Origin",
     "Shape",
     "ShapeKind",
     "default_of",
@@ -34,8 +34,6 @@ __all__ = [
 ShapeKind = Literal[
     "any", "null", "string", "int64", "enum", "number", "boolean", "list", "map", "message", "object"
 ]  # fmt: skip
-
-Origin = tuple[str, ...]
 
 
 class Shape(Struct, frozen=True, kw_only=True):
