@@ -1,0 +1,491 @@
+"""ProtoJSON to wire octets and back, over dynamic types. The only module that imports protobuf-py.
+
+protobuf-py 0.7 makes message classes from descriptors by a function it does not promise; all that
+leans on it stands here. Where it is laxer than our rules, `exact_json` decides.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+from google.protobuf import (
+    any_pb2,
+    duration_pb2,
+    empty_pb2,
+    field_mask_pb2,
+    struct_pb2,
+    timestamp_pb2,
+    wrappers_pb2,
+)
+from google.rpc import error_details_pb2, status_pb2
+from protobuf import (
+    DescEnum,
+    DescField,
+    DescFieldValueList,
+    DescFieldValueMap,
+    DescMessage,
+    Message,
+    Registry,
+    ScalarType,
+    message_to_json_value,
+)
+from protobuf._file_registry import add_file  # the one door to dynamic types; not in its API
+from protobuf.wkt import FileDescriptorProto, FileDescriptorSet
+
+from bff.core.errors import ClientError, GatewayError, UpstreamError, Violation
+from bff.core.exchange import Json
+from bff.core.schema import EnumType, EnumValue, Field, Kind, MessageType
+from bff.core.status import Code
+from bff.transcoding.exact_json import (
+    Fault,
+    clamp_floats,
+    compact_form,
+    compile_doubt,
+    examine,
+    nesting,
+)
+from bff.transcoding.scalars import SCALAR_MESSAGES
+
+__all__ = ["Codec", "Leaf"]
+
+# Present in every set of types, so that Any and google.rpc details resolve (dependencies first).
+_SUPPLIED = (
+    any_pb2,
+    duration_pb2,
+    empty_pb2,
+    field_mask_pb2,
+    struct_pb2,
+    timestamp_pb2,
+    wrappers_pb2,
+    error_details_pb2,
+    status_pb2,
+)
+# What protobuf-py raises on texts and octets that it refuses; JSONDecodeError and
+# UnicodeDecodeError are ValueErrors, OverflowError is an ArithmeticError.
+_REFUSALS = (ValueError, TypeError, ArithmeticError, RecursionError, LookupError, AttributeError)
+
+# By the numbers of FieldDescriptorProto.Type, from 1.
+_KINDS: tuple[Kind, ...] = (
+    "double", "float", "int64", "uint64", "int32", "fixed64", "fixed32", "bool", "string",
+    "group", "message", "bytes", "uint32", "enum", "sfixed32", "sfixed64", "sint32", "sint64",
+)  # fmt: skip
+_FOREIGN_URL = re.compile(rb'"@type":"(?!type\.googleapis\.com/[^/"]*")')
+# Types whose JSON is not an object of their fields; unset, a bare field of such a type is null.
+_OWN_FORM = frozenset(SCALAR_MESSAGES) | {
+    f"google.protobuf.{name}" for name in ("Any", "Struct", "Value", "ListValue")
+}
+_ZERO_JSON = MappingProxyType(
+    {
+        **dict.fromkeys(("string", "bytes"), b'""'),
+        **dict.fromkeys(("int64", "uint64", "fixed64", "sfixed64", "sint64"), b'"0"'),
+        **dict.fromkeys(("double", "float"), b"0.0"),
+        "bool": b"false",
+    }
+)
+
+
+class Codec:
+    """Readers and writers over the types of one serialized FileDescriptorSet (dependencies first).
+
+    Making one costs milliseconds a file; what its methods return is prepared and cheap to call.
+    Raises ValueError if the set does not hold together.
+    """
+
+    def __init__(self, file_set: bytes) -> None:
+        self._registry = Registry()
+        self._types: dict[str, MessageType] = {}
+        self._enums: dict[str, EnumType] = {}
+        files = {file.name: file for file in FileDescriptorSet.from_binary(file_set).file}
+        for module in _SUPPLIED:
+            octets = module.DESCRIPTOR.serialized_pb
+            files.setdefault(module.DESCRIPTOR.name, FileDescriptorProto.from_binary(octets))
+        for file in _dependencies_first(files):
+            _print_first_alias(file)
+            add_file(self._registry, file, None)
+
+    def message_class(self, full_name: str) -> type[Message]:
+        """The dynamic class of a message. Raises KeyError if there is none of that name."""
+        return self._message(full_name).type
+
+    def message_type(self, full_name: str) -> MessageType | None:
+        """The message as plain values, or None; the same object for the same name."""
+        found = self._registry.message(full_name)
+        return self._message_type(found) if found else None
+
+    def parser(self, full_name: str, json_depth: int | None = None) -> Callable[[bytes], Message]:
+        """JSON text to a message. `json_depth` bounds arrays and objects in each other before parsing.
+
+        The result raises ClientError: INVALID_JSON, UNKNOWN_FIELD, INVALID_FIELD, DUPLICATE_FIELD
+        or TOO_DEEP, with the JSON path as the client spelled it.
+        """
+        message_class = self.message_class(full_name)
+        shape = self._message_type(message_class.desc())
+        return _Parser(self, message_class, self._registry, shape, json_depth).parse
+
+    def reader(self, full_name: str, json_depth: int | None = None) -> Callable[[bytes], bytes]:
+        """JSON text to wire octets; raises as `parser` does."""
+        parse = self.parser(full_name, json_depth)
+
+        def read(text: bytes) -> bytes:
+            return parse(text).to_binary()
+
+        return read
+
+    def tree_reader(self, full_name: str) -> Callable[[Json], bytes]:
+        """JSON tree to wire octets; raises as `parser` does."""
+        read = self.reader(full_name)
+
+        def read_tree(tree: Json) -> bytes:
+            try:
+                text = msgspec.json.encode(tree)
+            except (TypeError, ValueError, OverflowError, RecursionError) as error:
+                raise _client_error(Fault("INVALID_FIELD"), detail=str(error)) from error
+            return read(text)
+
+        return read_tree
+
+    def writer(
+        self,
+        full_name: str,
+        *,
+        emit_unpopulated: bool = False,
+        proto_names: bool = False,
+        enum_numbers: bool = False,
+        response_body: str = "",
+    ) -> Callable[[bytes], bytes]:
+        """Wire octets to compact JSON in UTF-8; `response_body` names the one field to show.
+
+        The result raises UpstreamError UPSTREAM_MESSAGE for octets that are no such message, and
+        GatewayError UNREPRESENTABLE for a message that has no JSON form.
+        """
+        read = _wire_reader(self.message_class(full_name))
+        options: dict[str, Any] = {
+            "registry": self._registry,
+            "always_emit_implicit": emit_unpopulated,
+            "print_enums_as_ints": enum_numbers,
+            "use_proto_field_name": proto_names,
+        }
+        if response_body:
+            return self._field_writer(full_name, response_body, options)
+
+        def write(wire: bytes) -> bytes:
+            message = read(wire)
+            try:
+                return message.to_json(**options).encode()
+            except _REFUSALS as error:
+                raise GatewayError("UNREPRESENTABLE", detail=str(error)) from error
+
+        return write
+
+    def tree_writer(
+        self, full_name: str, emit_unpopulated: bool = False
+    ) -> Callable[[bytes], Json]:
+        """Wire octets to a JSON tree; raises as `writer` does."""
+        read, registry = _wire_reader(self.message_class(full_name)), self._registry
+
+        def write(wire: bytes) -> Json:
+            message = read(wire)
+            try:
+                return message_to_json_value(
+                    message, registry=registry, always_emit_implicit=emit_unpopulated
+                )
+            except _REFUSALS as error:
+                raise GatewayError("UNREPRESENTABLE", detail=str(error)) from error
+
+        return write
+
+    def leaf(self, full_name: str, path: tuple[str, ...]) -> "Leaf":
+        """Access to one singular field by the proto names on the way to it."""
+        here, steps = self._message(full_name), []
+        for name in path:
+            step = next(field for field in here.fields if field.name == name)
+            steps.append(step)
+            here = getattr(step.value, "message", here)
+        return Leaf(tuple(steps))
+
+    def _message(self, full_name: str) -> DescMessage:
+        found = self._registry.message(full_name)
+        if found is None:
+            raise KeyError(full_name)
+        return found
+
+    def _field_writer(
+        self, full_name: str, name: str, options: dict[str, Any]
+    ) -> Callable[[bytes], bytes]:
+        message_class = self.message_class(full_name)
+        read = _wire_reader(message_class)
+        field = next(each for each in message_class.desc().fields if each.name == name)
+        key = field.name if options["use_proto_field_name"] else field.json_name
+        prefix = len(json.dumps(key, ensure_ascii=False)) + 2
+        unset = self._unset_json(field, enum_numbers=options["print_enums_as_ints"])
+
+        def write(wire: bytes) -> bytes:
+            message = read(wire)
+            if field not in message:
+                return unset
+            alone = message_class()
+            alone[field] = message[field]
+            try:
+                return alone.to_json(**options)[prefix:-1].encode()
+            except _REFUSALS as error:
+                raise GatewayError("UNREPRESENTABLE", detail=str(error)) from error
+
+        return write
+
+    def _unset_json(self, field: DescField, *, enum_numbers: bool) -> bytes:
+        """What a bare field shows when it is not set: its default, `{}`, `[]`, or null."""
+        plain = _field(field, self._element)
+        if plain.is_map:
+            return b"{}"
+        if plain.repeated:
+            return b"[]"
+        if plain.message is not None:
+            return b"null" if plain.message.full_name in _OWN_FORM else b"{}"
+        if plain.enum is not None:
+            first = plain.enum.values[0]
+            return msgspec.json.encode(first.number if enum_numbers else first.name)
+        return _ZERO_JSON.get(plain.kind, b"0")
+
+    def restore_urls(self, message: Message, tree: Json) -> None:
+        """Put each `@type` back as the client wrote it; the codec wrote its own host."""
+        shape = message.desc()
+        if shape.type_name == "google.protobuf.Any":
+            self._restore_any(message, tree)
+            return
+        if shape.type_name in _OWN_FORM or not isinstance(tree, dict):
+            return
+        fields = {name: each for each in shape.fields for name in (each.name, each.json_name)}
+        for key, value in tree.items():
+            field = fields.get(key)
+            if field is None or value is None or field not in message:
+                continue
+            for each, part in _side_by_side(message[field], value):
+                if isinstance(each, Message):
+                    self.restore_urls(each, part)
+
+    def _restore_any(self, message: Any, tree: Json) -> None:
+        if not tree:
+            return
+        url = tree["@type"]
+        inner = self.message_class(url.rpartition("/")[2]).from_binary(message.value)
+        own_form = inner.desc().type_name in _OWN_FORM
+        self.restore_urls(inner, tree.get("value") if own_form else tree)
+        message.type_url, message.value = url, inner.to_binary()
+
+    def _message_type(self, desc: DescMessage) -> MessageType:
+        found = self._types.get(desc.type_name)
+        if found is not None:
+            return found
+        made = MessageType(full_name=desc.type_name, package=desc.file.proto.package)
+        # Kept before its fields are made: they may lead back here.
+        self._types[desc.type_name] = made
+        made.fields = tuple(_field(each, self._element) for each in desc.fields)
+        made.by_name.update({each.name: each for each in made.fields})
+        made.by_name.update({each.json_name: each for each in made.fields})
+        for each in made.fields:
+            if each.oneof:
+                made.oneofs[each.oneof] = (*made.oneofs.get(each.oneof, ()), each)
+        return made
+
+    def _element(self, element: object) -> MessageType | EnumType | None:
+        if isinstance(element, DescMessage):
+            return self._message_type(element)
+        if not isinstance(element, DescEnum):
+            return None
+        if element.type_name not in self._enums:
+            self._enums[element.type_name] = EnumType(
+                full_name=element.type_name,
+                package=element.file.proto.package,
+                values=tuple(EnumValue(name=v.name, number=v.number) for v in element.values),
+                closed=not element.open,
+            )
+        return self._enums[element.type_name]
+
+
+class _Parser:
+    """JSON text to messages of one class; `parse` is the bound method that runs per request."""
+
+    def __init__(
+        self,
+        codec: Codec,
+        message_class: type[Message],
+        registry: Registry,
+        shape: MessageType,
+        json_depth: int | None,
+    ) -> None:
+        self._codec = codec
+        self._from_json = message_class.from_json
+        self._registry = registry
+        self._shape = shape
+        self._doubt = compile_doubt(shape)
+        self._json_depth = json_depth
+
+    def parse(self, text: bytes) -> Message:
+        if self._json_depth is not None and nesting(text) > self._json_depth:
+            raise _client_error(Fault("TOO_DEEP"))
+        compact = compact_form(text)
+        if compact is None:
+            raise _client_error(self._examine(text) or Fault("INVALID_JSON"))
+        try:
+            message = self._from_json(text, registry=self._registry)
+        except _REFUSALS as error:
+            message = self._again(text, error)
+        if self._doubt(text, compact):
+            fault = self._examine(text)
+            if fault is not None:
+                raise _client_error(fault)
+            if _FOREIGN_URL.search(compact):
+                self._codec.restore_urls(message, msgspec.json.decode(text))
+        return message
+
+    def _examine(self, text: bytes) -> Fault | None:
+        return examine(text, self._shape, self._codec.message_type)
+
+    def _again(self, text: bytes, refusal: Exception) -> Message:
+        """Find the fault that the codec saw, or read the text in a form that it takes."""
+        fault = self._examine(text)
+        if fault is None and isinstance(refusal, RecursionError):
+            fault = Fault("TOO_DEEP")
+        if fault is not None:
+            raise _client_error(fault, detail=type(refusal).__name__) from refusal
+        try:
+            tree = clamp_floats(msgspec.json.decode(text), self._shape)
+            return self._from_json(msgspec.json.encode(tree), registry=self._registry)
+        except _REFUSALS as error:
+            # Only the codec sees this fault; without a path, the body as a whole has it.
+            raise _client_error(Fault("INVALID_FIELD"), detail=type(error).__name__) from error
+
+
+class Leaf:
+    """Reads and writes one singular field, at any depth, of messages that `Codec.parser` made."""
+
+    __slots__ = ("_last", "_path")
+
+    def __init__(self, fields: tuple[DescField, ...]) -> None:
+        self._path, self._last = fields[:-1], fields[-1]
+
+    def get(self, message: Message) -> Any:
+        """The value, a message as its wire octets; None if unset (or default, without presence)."""
+        for field in self._path:
+            if field not in message:
+                return None
+            message = message[field]
+        if self._last not in message:
+            return None
+        value = message[self._last]
+        return value.to_binary() if isinstance(value, Message) else value
+
+    def set(self, message: Message, value: Any) -> None:
+        """Set the value (a message: its wire octets), making the messages on the way."""
+        for field in self._path:
+            if field not in message:
+                message[field] = _element_class(field)()
+            message = message[field]
+        is_message = hasattr(self._last.value, "message")
+        message[self._last] = _element_class(self._last).from_binary(value) if is_message else value
+
+
+def _dependencies_first(files: dict[str, FileDescriptorProto]) -> list[FileDescriptorProto]:
+    """Our supplied files may need some of the set's and the other way round, so order them all.
+
+    Raises ValueError naming an import that is in neither.
+    """
+    ordered: dict[str, FileDescriptorProto] = {}
+    todo = list(files)
+    while todo:
+        name = todo[-1]
+        missing = [each for each in files[name].dependency if each not in ordered]
+        for each in missing:
+            if each not in files:
+                raise ValueError(f"{name} imports {each}, which is not in the set")
+            if len(todo) > len(files) ** 2 + 1:
+                raise ValueError(f"{name} imports itself by way of {each}")
+        todo.extend(missing)
+        if not missing:
+            ordered[todo.pop()] = files[name]
+    return list(ordered.values())
+
+
+def _side_by_side(inner: Any, tree: Json) -> list[tuple[Any, Json]]:
+    """The messages of a field beside their parts of the JSON tree; a map keeps the text's order."""
+    if isinstance(inner, list):
+        return list(zip(inner, tree, strict=False))
+    if isinstance(inner, dict):
+        return list(zip(inner.values(), tree.values(), strict=False))
+    return [(inner, tree)]
+
+
+def _element_class(field: DescField) -> type[Message]:
+    found: DescMessage = field.value.message  # type: ignore[union-attr]  # only message fields come here
+    return found.type
+
+
+def _wire_reader(message_class: type[Message]) -> Callable[[bytes], Message]:
+    from_binary = message_class.from_binary
+
+    def read(wire: bytes) -> Message:
+        try:
+            return from_binary(wire, ignore_unknown_fields=True)
+        except _REFUSALS as error:
+            raise UpstreamError(
+                "UPSTREAM_MESSAGE", code=Code.INTERNAL, detail=str(error)
+            ) from error
+
+    return read
+
+
+def _client_error(fault: Fault, detail: str = "") -> ClientError:
+    violations = (Violation(fault.path, fault.text),) if fault.path or fault.text else ()
+    metadata = {"field": fault.path} if fault.path else {}
+    return ClientError(fault.reason, detail=detail, metadata=metadata, violations=violations)
+
+
+def _field(desc: DescField, element_of: Callable[[object], MessageType | EnumType | None]) -> Field:
+    value: Any = desc.value
+    kind, map_key, element = _KINDS[desc.proto.type - 1], None, None
+    if isinstance(value, DescFieldValueMap):
+        map_key, element = _KINDS[value.key - 1], value.value
+        kind = _element_kind(element)
+    elif isinstance(value, DescFieldValueList):
+        element = value.element
+    else:
+        element = getattr(value, "message", None) or getattr(value, "enum", None)
+    made = element_of(element)
+    return Field(
+        name=desc.name,
+        json_name=desc.json_name,
+        number=desc.number,
+        kind=kind,
+        repeated=isinstance(value, DescFieldValueList),
+        map_key=map_key,
+        message=made if isinstance(made, MessageType) else None,
+        enum=made if isinstance(made, EnumType) else None,
+        has_presence=desc.presence.name != "IMPLICIT",
+        oneof=oneof.name if (oneof := getattr(value, "oneof", None)) else None,
+    )
+
+
+def _element_kind(element: object) -> Kind:
+    if isinstance(element, ScalarType):
+        return _KINDS[element - 1]
+    return "enum" if isinstance(element, DescEnum) else "message"
+
+
+def _print_first_alias(file: Any) -> None:
+    """Give each enum number's first name the last place among its aliases: the codec prints the last."""
+    todo = [*file.message_type]
+    enums = [*file.enum_type]
+    while todo:
+        message = todo.pop()
+        todo.extend(message.nested_type)
+        enums.extend(message.enum_type)
+    for enum in enums:
+        by_number: dict[int, list[Any]] = {}
+        for value in enum.value:
+            by_number.setdefault(value.number, []).append(value)
+        if len(by_number) < len(enum.value):
+            # Numbers keep their places, so the enum's first value stays its default.
+            enum.value = [by_number[value.number].pop() for value in enum.value]
