@@ -4,7 +4,7 @@ Bytes in and bytes out: encoding and decoding messages is the codec's, statuses 
 are `UpstreamError`s.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -16,7 +16,7 @@ Metadata = Sequence[tuple[str, str | bytes]]
 
 
 class UnaryReply(Struct, frozen=True):
-    """The message of an OK reply, and the metadata around it (initial first, then trailing)."""
+    """The message of an OK reply, and the metadata around it (initial first, then trailing) if asked for."""
 
     message: bytes
     metadata: tuple[tuple[str, str | bytes], ...] = ()
@@ -26,17 +26,24 @@ class Channel(Protocol):
     """One endpoint. Any failure is an UpstreamError with code, origin and what the peer may have seen."""
 
     async def unary(
-        self, path: str, message: bytes, metadata: Metadata, deadline_s: float
+        self,
+        path: str,
+        message: bytes,
+        metadata: Metadata,
+        deadline_s: float,
+        *,
+        want_metadata: bool = False,
     ) -> UnaryReply:
         """Call `path` (`/package.Service/Method`), done by `deadline_s` (monotonic seconds).
 
+        The reply's metadata is only read when `want_metadata` is set: few routes show any.
         Cancelling the caller cancels the call at the service.
         """
         ...
 
     def stream(
         self, path: str, message: bytes, metadata: Metadata, deadline_s: float | None
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         """Messages of a server stream, one at a time; closing the iterator cancels the call."""
         ...
 
