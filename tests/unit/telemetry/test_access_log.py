@@ -1,0 +1,166 @@
+"""The line of a request."""
+
+import json
+import random
+from typing import Any
+
+import pytest
+
+from bff.core.exchange import Principal, Request, UpstreamCall
+from bff.core.headers import Headers
+from bff.telemetry.access_log import AccessLog, UserIdMode
+
+
+class StillClock:
+    def now_s(self) -> float:
+        return 100.25
+
+    def unix_s(self) -> float:
+        return 1_700_000_000.042
+
+
+async def no_body(_most: int) -> bytes:
+    return b""
+
+
+def request(path: str = "/v1/orders/o1") -> Request:
+    made = Request(
+        method="GET",
+        path=path,
+        query=b"token=secret",
+        headers=Headers([(b"authorization", b"Bearer secret")]),
+        address="192.0.2.1",
+        host="api.example.com",
+        scheme="https",
+        protocol="h2",
+        request_id="req-1",
+        trace_id="4bf92f3577b34da6a3ce929d0e0e4736",
+        span_id="00f067aa0ba902b7",
+        started_s=100.0,
+        deadline_s=110.0,
+        read_body=no_body,
+    )
+    made.principal = Principal(kind="jwt", sub="u1", tenant="acme")
+    return made
+
+
+def access_log(
+    lines: list[bytes], *, user_id: UserIdMode = "plain", hash_key: bytes = b""
+) -> AccessLog:
+    return AccessLog(
+        write=lines.append,
+        clock=StillClock(),
+        random=random.Random(1),
+        user_id=user_id,
+        hash_key=hash_key,
+    )
+
+
+def parsed(lines: list[bytes]) -> dict[str, Any]:
+    (line,) = lines
+    assert line.endswith(b"\n")
+    assert line.count(b"\n") == 1
+    fields = json.loads(line)
+    assert isinstance(fields, dict)
+    return fields
+
+
+@pytest.mark.rule("control.OB2")
+def test_a_line_tells_who_asked_what_and_how_it_went() -> None:
+    lines: list[bytes] = []
+    asked = request()
+    asked.calls = [
+        UpstreamCall(operation="/s.O/Get", upstream="orders", code="OK", ms=40.0),
+        UpstreamCall(operation="/s.U/Get", upstream="users", code="OK", ms=90.0, attempts=2),
+    ]
+
+    access_log(lines).log(
+        asked, status=200, route_id="r1", path_template="/v1/orders/{id}", upstream="orders"
+    )
+
+    fields = parsed(lines)
+    expected = {
+        "ts": "2023-11-14T22:13:20.042Z",
+        "request_id": "req-1",
+        "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+        "user_id": "u1",
+        "tenant_id": "acme",
+        "route_id": "r1",
+        "upstream_service": "orders",
+        "status_code": 200,
+        "latency_ms": 250.0,
+        "upstream_latency_ms": 90.0,
+        "auth_method": "jwt",
+        "client_ip": "192.0.2.1",
+    }
+    assert {name: fields[name] for name in expected} == expected
+    assert [call["attempts"] for call in fields["calls"]] == [1, 2]
+
+
+@pytest.mark.rule("control.OB8")
+def test_queries_and_headers_are_never_logged() -> None:
+    lines: list[bytes] = []
+
+    access_log(lines).log(request(), status=401, reason="TOKEN_INVALID", stage="authenticate")
+
+    assert b"secret" not in lines[0]
+    assert parsed(lines)["reason"] == "TOKEN_INVALID"
+
+
+@pytest.mark.rule("control.OB8")
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param('/a\n{"status_code":200}', id="newline"),
+        pytest.param('/a","status_code":1,"b":"', id="quote"),
+        pytest.param("/\x1b[31m\x00", id="escape-codes"),
+        pytest.param("/\ud800", id="half-a-surrogate-pair"),
+        pytest.param("/" + "a" * 100_000, id="endless"),
+    ],
+)
+def test_no_path_can_forge_or_break_a_line(path: str) -> None:
+    lines: list[bytes] = []
+
+    access_log(lines).log(request(path), status=404, reason="NO_ROUTE")
+
+    assert parsed(lines)["status_code"] == 404
+    assert not any(byte < 32 for byte in lines[0][:-1])
+    assert len(lines[0]) < 4_000
+
+
+@pytest.mark.parametrize(("mode", "shown"), [("plain", "u1"), ("off", None)])
+def test_user_ids_appear_as_configured(mode: UserIdMode, shown: str | None) -> None:
+    lines: list[bytes] = []
+
+    access_log(lines, user_id=mode).log(request(), status=200)
+
+    assert parsed(lines)["user_id"] == shown
+
+
+def test_hashed_user_ids_are_stable_and_depend_on_the_key() -> None:
+    seen = []
+    for key in (b"k" * 16, b"k" * 16, b"l" * 16):
+        lines: list[bytes] = []
+        access_log(lines, user_id="hash", hash_key=key).log(request(), status=200)
+        seen.append(parsed(lines)["user_id"])
+
+    assert seen[0] == seen[1] != seen[2]
+    assert "u1" not in seen
+
+
+@pytest.mark.rule("control.OB1")
+def test_a_share_thins_out_good_requests_only() -> None:
+    lines: list[bytes] = []
+    log = access_log(lines)
+
+    for _ in range(1_000):
+        log.log(request(), status=200, share=0.1)
+    good = len(lines)
+    for _ in range(10):
+        log.log(request(), status=500, share=0.0)
+        log.log(request(), status=200, aborted=True, share=0.0)
+        log.log(request(), status=200, partial=True, share=0.0)
+        log.log(request(), status=200, share=0.0)
+
+    assert 50 < good < 150
+    assert len(lines) - good == 30
