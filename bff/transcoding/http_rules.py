@@ -1,0 +1,220 @@
+"""What an HTTP binding may say about a method: template and body names against the descriptors.
+
+Checked when a configuration is compiled, every problem at once. Equal routes are found by
+`route_trie.insert`, the grammar by `path_template`.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from msgspec import Struct
+
+from bff.core.problems import Problem, Where, nearest
+from bff.core.schema import Field, HttpBinding, MessageType, Method
+from bff.transcoding.path_template import Template, TemplateError, Variable, parse_template
+
+__all__ = [
+    "SCALAR_MESSAGES",
+    "BindingFault",
+    "CompiledBinding",
+    "check_binding",
+    "compile_binding",
+    "find_field_path",
+    "unbound_binding",
+]
+
+# Messages whose JSON form is one scalar, so that a path segment can carry them (ProtoJSON).
+SCALAR_MESSAGES: Final = frozenset(
+    f"google.protobuf.{name}"
+    for name in (
+        "Timestamp", "Duration", "FieldMask", "BoolValue", "BytesValue", "DoubleValue",
+        "FloatValue", "Int32Value", "Int64Value", "StringValue", "UInt32Value", "UInt64Value",
+    )
+)  # fmt: skip
+
+# RFC 9110 5.6.2.
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+# A gateway neither tunnels nor echoes.
+_NEVER: Final = frozenset({"CONNECT", "TRACE"})
+# AIP-127 and RFC 9110 9.3: content of these requests has no defined meaning.
+_WITHOUT_BODY: Final = frozenset({"GET", "HEAD", "DELETE"})
+
+
+class CompiledBinding(Struct, frozen=True, kw_only=True):
+    """A binding that passed every check. `paths` holds each variable's fields, outermost first."""
+
+    binding: HttpBinding
+    template: Template
+    paths: tuple[tuple[Field, ...], ...]
+
+
+class BindingFault(Exception):
+    """One way a binding does not fit; `column` is inside the template, 0 where that is not at fault."""
+
+    def __init__(self, message: str, *, hint: str = "", column: int = 0) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.column = column
+
+
+def compile_binding(
+    method: Method,
+    binding: HttpBinding,
+    *,
+    body_on_get: bool = False,
+    body_on_delete: bool = False,
+) -> tuple[CompiledBinding | None, list[Problem]]:
+    """Parse the template and check the whole binding; a value and no problems, or the reverse."""
+    try:
+        template = parse_template(binding.template)
+    except TemplateError as error:
+        fault = BindingFault(error.message, column=error.column)
+        return None, [_problem(method, binding, fault)]
+    problems = check_binding(
+        method, binding, template, body_on_get=body_on_get, body_on_delete=body_on_delete
+    )
+    if problems:
+        return None, problems
+    paths = tuple(find_field_path(method.input, v.path) for v in template.variables)
+    return CompiledBinding(binding=binding, template=template, paths=paths), []
+
+
+def check_binding(
+    method: Method,
+    binding: HttpBinding,
+    template: Template,
+    *,
+    body_on_get: bool = False,
+    body_on_delete: bool = False,
+) -> list[Problem]:
+    """Every way in which `binding` does not fit `method`; empty if it does.
+
+    Columns of the template stand in the message. The two switches allow a body where AIP-127
+    forbids one.
+    """
+    allowed = {"GET": body_on_get, "HEAD": body_on_get, "DELETE": body_on_delete}
+    faults: list[BindingFault] = []
+    faults += _method_faults(binding, body_allowed=allowed.get(binding.method, True))
+    paths: list[tuple[Variable, tuple[Field, ...]]] = []
+    for variable in template.variables:
+        try:
+            path = find_field_path(method.input, variable.path)
+            _need_one_segment(variable, path[-1])
+            paths.append((variable, path))
+        except BindingFault as fault:
+            fault.column = variable.column
+            faults.append(fault)
+    faults += _double_faults(paths)
+    faults += _body_faults(method, binding, paths)
+    return [_problem(method, binding, fault) for fault in faults]
+
+
+def unbound_binding(method: Method) -> HttpBinding:
+    """The route of a method that has no pattern: POST on its gRPC path, the message as body."""
+    return HttpBinding(method="POST", template=method.path, body="*", where=method.where)
+
+
+def find_field_path(message: MessageType, names: Sequence[str]) -> tuple[Field, ...]:
+    """The fields that a path of proto or JSON names leads through, outermost first.
+
+    All but the last are singular messages. Raises BindingFault otherwise.
+    """
+    found: list[Field] = []
+    within: MessageType | None = message
+    for name in names:
+        if within is None:
+            above = ".".join(names[: len(found)])
+            raise BindingFault(f'"{above}" is no single message, so "{name}" cannot be set in it')
+        field = within.by_name.get(name)
+        if field is None:
+            close = nearest(name, (known.name for known in within.fields))
+            hint = f"nearest: {close}" if close else ""
+            raise BindingFault(f'{within.full_name} has no field "{name}"', hint=hint)
+        found.append(field)
+        within = None if field.repeated or field.is_map else field.message
+    return tuple(found)
+
+
+def _method_faults(binding: HttpBinding, *, body_allowed: bool) -> Iterator[BindingFault]:
+    if not _TOKEN.fullmatch(binding.method):
+        yield BindingFault(f'"{binding.method}" is no HTTP method')
+    if binding.method in _NEVER:
+        yield BindingFault(f"{binding.method} is never routed")
+    if binding.body and binding.method in _WITHOUT_BODY and not body_allowed:
+        yield BindingFault(f"{binding.method} has no body", hint="remove `body`, or use POST")
+
+
+def _need_one_segment(variable: Variable, field: Field) -> None:
+    """Raise unless a text of a path can be this field."""
+    name = ".".join(variable.path)
+    if field.repeated or field.is_map:
+        kind = "a map" if field.is_map else "repeated"
+        raise BindingFault(f'"{name}" is {kind}; a path variable sets one value')
+    if field.message is not None and field.message.full_name not in SCALAR_MESSAGES:
+        raise BindingFault(f'"{name}" is a {field.message.full_name}, which is no single value')
+
+
+def _double_faults(paths: list[tuple[Variable, tuple[Field, ...]]]) -> Iterator[BindingFault]:
+    """Fields that two variables set, and members of one oneof that they would both set."""
+    ends: set[tuple[int, ...]] = set()
+    members: dict[tuple[tuple[int, ...], str], Field] = {}
+    for variable, path in paths:
+        name = ".".join(variable.path)
+        numbers = tuple(field.number for field in path)
+        if numbers in ends:
+            yield BindingFault(f'"{name}" is bound twice', column=variable.column)
+        ends.add(numbers)
+        for depth, field in enumerate(path):
+            if field.oneof is None:
+                continue
+            other = members.setdefault((numbers[:depth], field.oneof), field)
+            if other.number != field.number:
+                yield BindingFault(
+                    f'"{name}" and "{other.name}" are members of one oneof "{field.oneof}"',
+                    column=variable.column,
+                )
+
+
+def _body_faults(
+    method: Method, binding: HttpBinding, paths: list[tuple[Variable, tuple[Field, ...]]]
+) -> Iterator[BindingFault]:
+    try:
+        if binding.response_body:
+            _top_field(method.output, "response_body", binding.response_body)
+        if binding.body in {"", "*"}:
+            return
+        body = _top_field(method.input, "body", binding.body)
+    except BindingFault as fault:
+        yield fault
+        return
+    for variable, path in paths:
+        if path[0].number == body.number:
+            if len(path) == 1:
+                yield BindingFault(
+                    f'"{body.name}" is the body and a variable', column=variable.column
+                )
+        elif body.oneof is not None and path[0].oneof == body.oneof:
+            yield BindingFault(
+                f'the body "{body.name}" and "{path[0].name}" are members of one oneof'
+                f' "{body.oneof}"',
+                column=variable.column,
+            )
+
+
+def _top_field(message: MessageType, key: str, name: str) -> Field:
+    if "." in name:
+        raise BindingFault(
+            f'{key}: "{name}" is a path; a field of {message.full_name} itself is needed'
+        )
+    try:
+        return find_field_path(message, (name,))[0]
+    except BindingFault as fault:
+        raise BindingFault(f"{key}: {fault.message}", hint=fault.hint) from None
+
+
+def _problem(method: Method, binding: HttpBinding, fault: BindingFault) -> Problem:
+    where = binding.where if binding.where != Where("") else method.where
+    column = f' (column {fault.column} of "{binding.template}")' if fault.column else ""
+    return Problem(where, f"{method.service}.{method.name}: {fault.message}{column}", fault.hint)
