@@ -89,7 +89,7 @@ async def _run(arguments: argparse.Namespace) -> None:
         for name in _SERVICES:
             # One by one, so that those started are ended even if the next cannot be.
             child = await _start(name, getattr(arguments, f"{name}_port"), folder)
-            children.append(child)  # noqa: PERF401 - see the line above
+            children.append(child)
         async with asyncio.TaskGroup() as group:
             watching = group.create_task(_watch(children))
             await stop.wait()
