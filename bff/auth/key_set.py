@@ -8,6 +8,7 @@ from math import gcd, prod
 
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, Key, OctKey, OKPKey, RSAKey
+from joserfc.util import urlsafe_b64decode
 from msgspec import Struct
 
 from bff.auth.algorithms import fitting
@@ -193,18 +194,20 @@ def _load(kty: str, entry: Mapping[str, Json]) -> Key:
             return ECKey.import_key(members)
         if kty == "OKP":
             return OKPKey.import_key(members)
-        return _checked_rsa(RSAKey.import_key(members))
+        _check_rsa(entry["n"], entry["e"])
+        return RSAKey.import_key(members)
     except (JoseError, ValueError) as error:
         # A point off its curve, a foreign character, an even exponent: all end here.
         raise _Refused("the key's numbers are not valid") from error
 
 
-def _checked_rsa(key: RSAKey) -> RSAKey:
-    numbers = key.public_key.public_numbers()
-    if numbers.n.bit_length() not in RSA_BITS:
-        raise _Refused(f"RSA of {numbers.n.bit_length()} bits")
-    if numbers.e != 65537:
+def _check_rsa(modulus: str, exponent: str) -> None:
+    """Judge the numbers before the library does, which would only warn of a short key."""
+    n = int.from_bytes(urlsafe_b64decode(modulus.encode()), "big")
+    e = int.from_bytes(urlsafe_b64decode(exponent.encode()), "big")
+    if n.bit_length() not in RSA_BITS:
+        raise _Refused(f"RSA of {n.bit_length()} bits")
+    if e != 65537:
         raise _Refused("RSA exponent is not 65537")
-    if gcd(numbers.n, _SMALL_PRIMES) != 1:
+    if gcd(n, _SMALL_PRIMES) != 1:
         raise _Refused("RSA modulus has a small factor")
-    return key
