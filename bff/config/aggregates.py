@@ -4,8 +4,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from bff.config.blocks import Block, Duration, Named, OneOf, Seq, refuse, shown
+from bff.config.blocks import Block
 from bff.config.policies import AggregateCaps, AuthRules, Expression
+from bff.config.values import Named, OneOf, Seq, Timeout, refuse, shown
 
 __all__ = ["AggregateFile", "Join", "OnErrorDefault", "Source", "SourceJoin"]
 
@@ -92,7 +93,7 @@ class Source(Block):
     """Field of the request to expression."""
     when: Expression | None = None
     """CEL: the source is called only if it holds."""
-    timeout: Duration | None = None
+    timeout: Timeout | None = None
     on_error: Annotated[
         OnErrorDefault | Literal["fail", "omit", "null"], OneOf(), BeforeValidator(_null_word)
     ] = "fail"
@@ -113,7 +114,7 @@ class AggregateFile(Block):
     problems: str = "problems"
     """Name of the list of what is missing; `none` = only the header."""
     progressive: Literal[True] = True
-    deadline: Duration | None = None
+    deadline: Timeout | None = None
     auth: AuthRules | None = None
     limit: Annotated[Seq[str] | Literal["none"], OneOf("a list of policies")] = ()
     caps: AggregateCaps | None = None

@@ -4,18 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from bff.config.blocks import (
-    Address,
-    Block,
-    Cidr,
-    Duration,
-    Named,
-    OneOf,
-    Secret,
-    Seq,
-    Unit,
-    refuse,
-)
+from bff.config.blocks import Block
 from bff.config.graphql import GraphqlGateway
 from bff.config.policies import (
     BUILT_IN_TIERS,
@@ -29,6 +18,18 @@ from bff.config.policies import (
 )
 from bff.config.switches import Metadata, Stream, Transcoding
 from bff.config.upstreams import Upstream
+from bff.config.values import (
+    Address,
+    Cidr,
+    Duration,
+    Named,
+    OneOf,
+    Secret,
+    Seq,
+    Timeout,
+    Unit,
+    refuse,
+)
 
 __all__ = [
     "IDENTITY_NAMES",
@@ -188,7 +189,7 @@ class GatewayFile(Policies):
     tiers: TierMap = BUILT_IN_TIERS
     limits: Named[Limit] = Field(default_factory=dict)
     graphql: GraphqlGateway = GraphqlGateway()
-    deadline: Duration = 5.0
+    deadline: Timeout = 5.0
     limit_headers: Literal["always", "refused", "never"] = "always"
     metadata: Metadata = Metadata()
     stream: Stream = Stream()

@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from bff.config.aggregates import Join
-from bff.config.blocks import Block, Duration, Named, Size, Template
+from bff.config.blocks import Block
+from bff.config.values import Named, Size, Template, Timeout
 
 __all__ = [
     "GraphqlCaps",
@@ -57,7 +58,7 @@ class GraphqlGateway(Block):
     """Who may read the schema."""
     graphiql: bool = False
     """Whether a browser gets GraphiQL."""
-    deadline: Duration = 5.0
+    deadline: Timeout = 5.0
     """Of one GraphQL request."""
     expose: Literal["listed"] = "listed"
     nullability: Literal["presence"] = "presence"
@@ -80,7 +81,7 @@ class GraphqlField(Block):
     """The operation."""
     args: dict[str, str] = Field(default_factory=dict)
     """GraphQL argument to field of the request."""
-    timeout: Duration | None = None
+    timeout: Timeout | None = None
     list_size: ListSize | None = None
     """The page-size argument."""
 
@@ -90,7 +91,7 @@ class GraphqlJoin(Join):
 
     rpc: str
     """The operation that is asked with the keys."""
-    timeout: Duration | None = None
+    timeout: Timeout | None = None
 
 
 class GraphqlService(Block):

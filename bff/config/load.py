@@ -1,6 +1,7 @@
 """Files to a `Document`: find, read, parse, tell kinds, merge, validate, check - every problem at once."""
 
 import hashlib
+import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +11,9 @@ import msgspec
 from pydantic import ValidationError
 
 from bff.config.aggregates import AggregateFile
-from bff.config.blocks import Block, Reading, keys_of
+from bff.config.blocks import Block, KeyPath, Reading, keys_of
 from bff.config.check import check
+from bff.config.check_names import check_names
 from bff.config.documents import Document, Placed
 from bff.config.gateway import GatewayFile
 from bff.config.places import KINDS
@@ -21,7 +23,7 @@ from bff.config.yaml_tree import Entry, Node, Source, parse, plain
 from bff.core.errors import ConfigError
 from bff.core.problems import Problem, Where
 
-__all__ = ["MAX_ROUTES", "MAX_SOURCE_BYTES", "load"]
+__all__ = ["MAX_ROUTES", "MAX_SOURCE_BYTES", "Document", "Placed", "load"]
 
 M = TypeVar("M", bound=Block)
 
@@ -29,6 +31,10 @@ M = TypeVar("M", bound=Block)
 MAX_SOURCE_BYTES = 8 << 20
 MAX_ROUTES = 10_000
 _SUFFIXES = (".yaml", ".yml", ".json")
+# Problems of files and YAML have the codes up to this one.
+_LAST_FILE_CODE = "BFF-C009"
+# How often a document is pruned of its faults before its references are left unjudged.
+_MOST_REPAIRS = 4
 _OTHER_FOLDERS = ("tests", "environments")
 _OTHER_FILES = ("lint-ignore.yaml", "graphql.lock.yaml")
 
@@ -38,10 +44,12 @@ def load(folder_or_file: Path) -> Document:
 
     Raises ConfigError with every problem found, in the order of files and lines.
     """
-    reading = _Loading(folder_or_file)
-    document = reading.run()
-    if document is None or reading.problems:
-        raise ConfigError(_in_order(reading.problems))
+    loading = _Loading(folder_or_file)
+    document = loading.run()
+    if document is None or loading.problems:
+        # References are judged even so: one typo must not hide what else is wrong.
+        found = list(check_names(document)) if document and loading.knows_names else []
+        raise ConfigError(_in_order([*loading.problems, *found]))
     found = check(document)
     if errors := [problem for problem in found if problem.severity == "error"]:
         raise ConfigError(_in_order(errors))
@@ -122,6 +130,11 @@ class _Loading:
     def _report(self, path: Path, message: str, hint: str = "") -> None:
         where = Where(_shown_name(path))
         self.problems.append(Problem(where, message, hint=hint, code="BFF-C006"))
+
+    @property
+    def knows_names(self) -> bool:
+        """Whether every file could be read as YAML, so that a name not seen is a name not there."""
+        return all(problem.code > _LAST_FILE_CODE for problem in self.problems)
 
     # --- files ------------------------------------------------------------------------------
 
@@ -241,11 +254,11 @@ class _Loading:
             self.problems.append(too_much)
             return None
         reading = Reading(paths)
-        value, error = None, None
+        error = None
         try:
-            value = model.model_validate(content, context=reading)
+            value: M | None = model.model_validate(content, context=reading)
         except ValidationError as failure:
-            error = failure
+            error, value = failure, _without_faults(root, model, failure)
         # The place of a model that is not there: problems need the tree alone.
         placed: Placed[M] = Placed(value, root)  # type: ignore[arg-type]  # see above
         self.problems += problems_of(placed, reading, error)  # type: ignore[arg-type]  # Placed is read only
@@ -256,6 +269,39 @@ class _Loading:
         """The same for the same content, whatever the files, their order and their comments."""
         parts = sorted(msgspec.json.encode(content, order="sorted") for content in self._contents)
         return hashlib.sha256(b"\n".join(parts)).hexdigest()
+
+
+def _without_faults(root: Node, model: type[M], error: ValidationError) -> M | None:
+    """What is left of a document without its faulty values, so that its references can be judged."""
+    content, paths, _ = plain(root)
+    for _ in range(_MOST_REPAIRS):
+        for detail in error.errors(include_url=False, include_context=False):
+            if not _cut(content, tuple(detail["loc"]), missing=detail["type"] == "missing"):
+                return None
+        try:
+            return model.model_validate(content, context=Reading(paths))
+        except ValidationError as next_error:
+            error = next_error
+    return None
+
+
+def _cut(content: Any, path: KeyPath, *, missing: bool) -> bool:
+    """Take the value at `path` out, or the list it stands in: a shorter list would move its places."""
+    known = list(itertools.takewhile(lambda part: isinstance(part, str), path))
+    if missing and len(known) == len(path):
+        known.pop()
+    trail = [content]
+    for part in known:
+        if not isinstance(trail[-1], dict):
+            break
+        if part not in trail[-1]:
+            # An earlier error has taken the block around it.
+            return len(trail) > 1 or missing
+        trail.append(trail[-1][part])
+    if len(trail) == 1:
+        return False
+    del trail[-2][known[len(trail) - 2]]
+    return True
 
 
 def _place(entry: Entry) -> tuple[Source, Where]:

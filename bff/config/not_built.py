@@ -30,7 +30,6 @@ NOT_BUILT: dict[str, dict[str, str]] = {
         "control": "publishing of versions",
         "batch": "client-defined batches",
         "operations": "registered GraphQL documents",
-        "sessions": "browser sessions",
     },
     "GatewayBlock": {
         "health": "a health listener of its own",
@@ -226,10 +225,12 @@ NOT_BUILT_VALUES: dict[str, dict[str, LaterValue]] = {
             words=("forward", "client_credentials", "exchange", "mint"),
         )
     },
-    "Stream": {},
     "Transcoding": {
         "preset": LaterValue(feature="other presets", words=("grpc-gateway", "envoy")),
         "enums": LaterValue(feature="enums without their prefix", words=("no_prefix",)),
+    },
+    "ServiceRules": {
+        "any": LaterValue(feature="this credential", words=("opaque", "session", "cert"))
     },
     "Issuer": {"jwks": LaterValue(feature="tokens with a shared secret", words=("secret",))},
     "Limit": {
@@ -251,5 +252,4 @@ NOT_BUILT_VALUES: dict[str, dict[str, LaterValue]] = {
         "expose": LaterValue(feature="exposing of everything", words=("all",)),
         "nullability": LaterValue(feature="other nullability", words=("all_nullable",)),
     },
-    "GatewayFile": {},
 }

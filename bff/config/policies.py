@@ -4,19 +4,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints
 
-from bff.config.blocks import (
-    Block,
-    Duration,
-    Named,
-    OneOf,
-    RateValue,
-    Secret,
-    Seq,
-    Share,
-    Size,
-)
+from bff.config.blocks import Block
 from bff.config.switches import Metadata, Stream, Transcoding
 from bff.config.units import Rate
+from bff.config.values import Duration, Named, OneOf, RateValue, Secret, Seq, Share, Size, Timeout
 
 __all__ = [
     "BUILT_IN_TIERS",
@@ -202,7 +193,7 @@ class LimiterBlock(Block):
 
     store: str = "memory"
     """`memory` or a name of `stores`."""
-    timeout: Duration = 0.005
+    timeout: Timeout = 0.005
     """Longest wait for the store."""
     per_address: PerAddress = PerAddress()
     """The flood bucket of each client address."""
@@ -272,7 +263,7 @@ class GatewayTelemetry(Telemetry):
 class Policies(Block):
     """What gateway, service and route may each say; the nearest wins, key by key (`effective`)."""
 
-    deadline: Duration | None = None
+    deadline: Timeout | None = None
     """Of the whole request, at most 30s."""
     limit: Annotated[Seq[str] | Literal["none"], OneOf("a list of policies")] = ()
     """Policies beside the built-in `per-caller`; `none` on a route lifts that too."""

@@ -4,9 +4,10 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from bff.config.blocks import Block, Seq, Template, refuse, shown
+from bff.config.blocks import Block
 from bff.config.graphql import GraphqlService
 from bff.config.policies import AuthRules, Caps, Policies, ServiceRules, Telemetry
+from bff.config.values import Seq, Template, refuse, shown
 from bff.core.problems import nearest
 
 __all__ = ["Binding", "Custom", "Route", "ServiceFile"]

@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from bff.config.blocks import Block, Duration, Seq
+from bff.config.blocks import Block
+from bff.config.values import Seq, Timeout
 
 __all__ = ["Metadata", "Stream", "Transcoding"]
 
@@ -25,11 +26,11 @@ class Stream(Block):
 
     default: Literal["array", "ndjson", "sse"] = "array"
     """The form without an Accept that decides."""
-    write_timeout: Duration = 30.0
+    write_timeout: Timeout = 30.0
     """Longest wait for a client that does not read."""
-    max_duration: Duration = 3600.0
+    max_duration: Timeout = 3600.0
     """Longest life of a stream."""
-    idle: Duration = 300.0
+    idle: Timeout = 300.0
     """Longest silence of the service."""
 
 

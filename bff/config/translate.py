@@ -1,5 +1,6 @@
 """pydantic's errors and the findings of `Reading` to problems in plain sentences with their places."""
 
+import contextlib
 from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any
@@ -7,9 +8,17 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from bff.config.blocks import Block, Finding, KeyPath, Reading, shown
+from bff.config.blocks import Block, Finding, KeyPath, Reading
 from bff.config.documents import Placed
 from bff.config.places import where_key_belongs
+from bff.config.units import (
+    UnitError,
+    duration_text,
+    parse_duration_s,
+    parse_size_bytes,
+    size_text,
+)
+from bff.config.values import shown
 from bff.config.yaml_tree import entry_at
 from bff.core.problems import Problem, nearest
 
@@ -118,9 +127,20 @@ _EXPECTED = {
     "list_type": "a list",
 }
 
+
+def _figure(limit: float, value: Any) -> str:
+    """A bound in the unit in which the value is written."""
+    for parse, text in ((parse_duration_s, duration_text), (parse_size_bytes, size_text)):
+        with contextlib.suppress(UnitError):
+            parse(value)
+            return text(limit)  # type: ignore[arg-type]  # sizes are whole, durations any number
+    return f"{limit:g}"
+
+
 _BOUNDS: dict[str, Callable[[dict[str, Any], Any], str]] = {
-    "greater_than_equal": lambda c, v: f"must be at least {c['ge']:g}, got {shown(v)}",
-    "less_than_equal": lambda c, v: f"must be at most {c['le']:g}, got {shown(v)}",
+    "greater_than": lambda c, v: f"must be above {_figure(c['gt'], v)}, got {shown(v)}",
+    "greater_than_equal": lambda c, v: f"must be at least {_figure(c['ge'], v)}, got {shown(v)}",
+    "less_than_equal": lambda c, v: f"must be at most {_figure(c['le'], v)}, got {shown(v)}",
     "too_short": lambda c, _: f"needs at least {c['min_length']} entry",
     "too_long": lambda c, _: f"has more than {c['max_length']} entries",
     "string_too_short": lambda _c, _: "expected text, got an empty one",

@@ -4,17 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from bff.config.blocks import (
-    Address,
-    Block,
-    Duration,
-    Named,
-    OneOf,
-    Secret,
-    Seq,
-    Share,
-    refuse,
-)
+from bff.config.blocks import Block
+from bff.config.values import Address, Duration, Named, OneOf, Secret, Seq, Share, Timeout, refuse
 from bff.core.status import Code
 
 __all__ = [
@@ -82,7 +73,7 @@ class Retry(Block):
     """Attempts in all."""
     codes: Seq[CodeName] = (Code.UNAVAILABLE.name,)
     """Codes after which a repeat may help."""
-    per_try: Duration | None = None
+    per_try: Timeout | None = None
     """Longest time of one attempt."""
     budget: Share = 0.2
     """Retries, as share of the calls."""
@@ -109,7 +100,7 @@ class Bulkhead(Block):
 class OperationRules(Block):
     """`operations.METHOD`: what is different for one operation."""
 
-    timeout: Duration | None = None
+    timeout: Timeout | None = None
     retry: Annotated[Retry | Off, OneOf()] | None = None
     breaker: Annotated[Breaker | Off, OneOf()] | None = None
     idempotent: bool | None = None
@@ -131,9 +122,9 @@ class Upstream(Block):
     """`auto`: the unary lane where it can, grpcio for streams."""
     tls: Annotated[UpstreamTls | Literal["off", "mesh"], OneOf()] = "off"
     """`off`: clear text; `mesh`: others encrypt."""
-    timeout: Duration | None = None
+    timeout: Timeout | None = None
     """Cap of a call with its retries."""
-    connect: Duration = 1.0
+    connect: Timeout = 1.0
     """Cap of connecting."""
     retry: Annotated[Retry | Off, OneOf()] = Retry()
     hedge: Off = "off"
