@@ -134,6 +134,8 @@ def binding_fault(expr: Expr, target: Field, owner: str) -> ExprError | None:
     if _fits(expr.shape, wanted):
         return None
     hint = _BINDING_HINTS.get((expr.shape.kind, wanted.kind), "").format(expr.source)
+    if expr.literal and hint.startswith("write to_string"):
+        hint = f"write \"'{expr.source}'\""
     return ExprError(
         f"{expr.source} is {expr.shape.words}, {owner}.{target.name} {wanted.words}", 1, hint
     )
