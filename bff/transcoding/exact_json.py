@@ -80,7 +80,8 @@ class _Stop(Exception):
 def one_edit_away(name: str, known: tuple[str, ...]) -> str:
     """The known name that differs by one inserted, dropped, changed or swapped letter, or an empty string."""
     for other in known:
-        if other == name or abs(len(other) - len(name)) > 1:
+        # Below three letters anything is one edit from anything.
+        if len(other) < 3 or abs(len(other) - len(name)) > 1:
             continue
         start = 0
         while start < min(len(name), len(other)) and name[start] == other[start]:

@@ -378,6 +378,17 @@ class Leaf:
         value = message[self._last]
         return value.to_binary() if isinstance(value, Message) else value
 
+    def is_excluded(self, message: Message) -> bool:
+        """True if the message holds another member of a oneof that this field, or one above it, is in."""
+        for field in (*self._path, self._last):
+            oneof = getattr(field.value, "oneof", None)
+            if oneof and any(each in message for each in oneof.fields if each is not field):
+                return True
+            if field is self._last or field not in message:
+                return False
+            message = message[field]
+        return False
+
     def set(self, message: Message, value: Any) -> None:
         """Set the value (a message: its wire octets), making the messages on the way."""
         for field in self._path:

@@ -1,0 +1,68 @@
+"""Update masks of PATCH routes, taken from the body where the client sends none (AIP-134)."""
+
+import msgspec
+
+from bff.core.exchange import Json
+from bff.core.schema import Field, MessageType
+from bff.transcoding.scalars import SCALAR_MESSAGES, delimited, tag
+from bff.transcoding.setters import JSON_MESSAGES, Part
+
+__all__ = ["MaskInference", "compile_mask_inference"]
+
+_FIELD_MASK = "google.protobuf.FieldMask"
+_STOPS = JSON_MESSAGES | frozenset(SCALAR_MESSAGES) | {"google.protobuf.Any"}
+
+
+class MaskInference:
+    """Infers the mask of one route. `path` is where the mask field stands in the request."""
+
+    def __init__(self, *, mask: Field, message: MessageType, bound: frozenset[str]) -> None:
+        self.path = (mask.number,)
+        self._head = tag(mask.number, 2)
+        self._message = message
+        self._bound = bound
+
+    def infer(self, body: bytes) -> list[Part]:
+        """The mask field for a body that the codec has accepted; nothing for an empty object."""
+        found: set[str] = set()
+        self._collect(msgspec.json.decode(body), self._message, "", found)
+        paths = sorted(found - self._bound)
+        if not paths:
+            return []
+        octets = b"".join(b"\x0a" + delimited(path.encode()) for path in paths)
+        return [(self.path, self._head + delimited(octets))]
+
+    def _collect(self, tree: Json, message: MessageType, prefix: str, found: set[str]) -> None:
+        for key, value in tree.items():
+            field = message.by_name.get(key)
+            if field is None:
+                continue
+            path = prefix + field.name
+            inner = field.message
+            stops = inner is None or field.repeated or field.is_map or inner.full_name in _STOPS
+            # An empty object names the field itself, null clears it.
+            if stops or inner is None or not isinstance(value, dict) or not value:
+                found.add(path)
+            else:
+                self._collect(value, inner, f"{path}.", found)
+
+
+def compile_mask_inference(
+    message: MessageType, body: str, bound: frozenset[str]
+) -> MaskInference | None:
+    """Inference for a PATCH route, or None where it has no place.
+
+    The body must be one message field, and the request have exactly one top-level FieldMask.
+    `bound` holds the path's fields, dotted, counted from the body's message: they stay out of masks.
+    """
+    field = message.by_name.get(body)
+    if field is None or field.message is None or field.repeated or field.is_map:
+        return None
+    masks = [
+        each
+        for each in message.fields
+        if each.message is not None and each.message.full_name == _FIELD_MASK and not each.repeated
+    ]
+    if len(masks) != 1 or masks[0] is field or field.message.full_name in _STOPS:
+        return None
+    return MaskInference(mask=masks[0], message=field.message, bound=bound)

@@ -1,0 +1,159 @@
+"""Setters: a text becomes the wire octets of one field, at any depth of the request message.
+
+A setter is made when a route is compiled; using it costs two calls. Parts of several setters are
+put together by `assemble`.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from typing import Any
+
+from msgspec import Struct, structs
+
+from bff.core.errors import ClientError
+from bff.core.schema import Field
+from bff.transcoding.json_codec import Codec
+from bff.transcoding.scalars import (
+    SCALAR_MESSAGES,
+    Parse,
+    Unfit,
+    delimited,
+    encoder,
+    parser,
+    tag,
+)
+
+__all__ = ["JSON_MESSAGES", "Part", "Setter", "assemble", "compile_setter", "is_leaf"]
+
+# Where octets belong: field numbers from the root, and the field's octets with its tag.
+Part = tuple[tuple[int, ...], bytes]
+
+# Messages that take one JSON text as a parameter; Any has too many faces for that.
+JSON_MESSAGES = frozenset(f"google.protobuf.{name}" for name in ("Struct", "Value", "ListValue"))
+
+
+class Setter(Struct, frozen=True):
+    """One bindable field.
+
+    `encode` turns a text into the octets of one value (raises Unfit), `whole` puts the tag before
+    them and drops a default that has no presence, `piece` does both. `parse` and `encode_value` are
+    its halves, for comparing with a message. `oneofs` names each oneof that the path enters, with
+    the member that it picks. For a map, `entry` takes key and text, and the others are of no use.
+    """
+
+    name: str
+    path: tuple[int, ...]
+    field: Field
+    parse: Parse
+    encode_value: Callable[[Any], bytes]
+    encode: Callable[[str], bytes]
+    whole: Callable[[bytes], bytes]
+    piece: Callable[[str], bytes]
+    oneofs: tuple[tuple[tuple[int, ...], str, int], ...] = ()
+    entry: Callable[[str, str], tuple[bytes, bytes]] | None = None
+
+
+def is_leaf(field: Field) -> bool:
+    """True where a text can set (one element of) this field."""
+    if field.message is not None:
+        name = field.message.full_name
+        return name in SCALAR_MESSAGES or name in JSON_MESSAGES
+    return field.kind != "group"
+
+
+def _json_parser(codec: Codec, full_name: str) -> Parse:
+    read = codec.reader(full_name)
+
+    def parse(text: str) -> bytes:
+        try:
+            return read(text.encode())
+        except ClientError as error:
+            raise Unfit("must be JSON that fits") from error
+
+    return parse
+
+
+def compile_setter(fields: Sequence[Field], codec: Codec) -> Setter:
+    """The setter of the last field, reached through the messages of the others.
+
+    Raises ValueError if no text can set it.
+    """
+    field = fields[-1]
+    if not is_leaf(field):
+        raise ValueError(f"{field.name} cannot be set by a text")
+    parse = parser(field)
+    if parse is None and field.message is not None:
+        parse = _json_parser(codec, field.message.full_name)
+    assert parse is not None  # every leaf is a scalar, an enum, or one of the two sets
+    head, encode_value, default = encoder(field)
+    path = tuple(each.number for each in fields)
+    keeps_default = field.repeated or field.has_presence or field.kind == "message"
+    encode = encode_value if field.kind == "string" else _compose(encode_value, parse)
+
+    def whole(octets: bytes) -> bytes:
+        return head + octets if keeps_default or octets != default else b""
+
+    def piece(text: str) -> bytes:
+        octets = encode(text)
+        return head + octets if keeps_default or octets != default else b""
+
+    return Setter(
+        ".".join(each.name for each in fields),
+        path,
+        field,
+        parse,
+        encode_value,
+        encode,
+        whole,
+        piece,
+        tuple(
+            (path[:depth], each.oneof, each.number)
+            for depth, each in enumerate(fields)
+            if each.oneof is not None
+        ),
+        _entry(field, encode) if field.map_key is not None else None,
+    )
+
+
+def _entry(
+    field: Field, encode: Callable[[str], bytes]
+) -> Callable[[str, str], tuple[bytes, bytes]]:
+    """Key and text to the key's octets and the entry's, with the map's tag."""
+    assert field.map_key is not None
+    as_key = Field(name="key", json_name="key", number=1, kind=field.map_key)
+    as_value = structs.replace(field, number=2, map_key=None)
+    parse_key = parser(as_key)
+    assert parse_key is not None
+    key_head, encode_key, _ = encoder(as_key)
+    value_head, head = encoder(as_value)[0], tag(field.number, 2)
+
+    def entry(key: str, text: str) -> tuple[bytes, bytes]:
+        key_octets = encode_key(parse_key(key))
+        octets = key_head + key_octets + value_head + encode(text)
+        return key_octets, head + delimited(octets)
+
+    return entry
+
+
+def _compose(encode_value: Callable[[Any], bytes], parse: Parse) -> Callable[[str], bytes]:
+    def encode(text: str) -> bytes:
+        return encode_value(parse(text))
+
+    return encode
+
+
+def assemble(parts: list[Part]) -> bytes:
+    """Parts, sorted by path, as one message; those under one field share one inner message."""
+    if all(len(path) == 1 for path, _ in parts):
+        return b"".join([octets for _, octets in parts])
+    pieces: list[bytes] = []
+    for number, group in groupby(parts, key=lambda part: part[0][0]):
+        inner: list[Part] = []
+        for path, octets in group:
+            if len(path) == 1:
+                pieces.append(octets)
+            else:
+                inner.append((path[1:], octets))
+        if inner:
+            pieces.append(tag(number, 2) + delimited(assemble(inner)))
+    return b"".join(pieces)
