@@ -1,8 +1,7 @@
 """The whole rule book for JSON bodies, read slowly: what is allowed, and where the first fault is.
 
-The codec decides fast and a little laxer than we do. `compile_doubt` makes the cheap octet tests
-that tell if a body might be one of those cases; only then, or after the codec has refused, does
-`examine` walk the text against the message type. No protobuf library is used here.
+The codec decides fast and a little laxer than we do. Only where `json_doubt` sees a text that might
+be such a case, or after the codec has refused, does `examine` walk the text against its type.
 """
 
 import json
@@ -11,13 +10,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 
 from bff.core.schema import EnumType, Field, MessageType
 from bff.transcoding.scalars import (
     INTEGER_RANGES,
-    JSON_NUMBER,
     WRAPPERS,
     Unfit,
     read_bytes,
@@ -32,8 +29,6 @@ __all__ = [
     "Fault",
     "Resolve",
     "clamp_floats",
-    "compact_form",
-    "compile_doubt",
     "examine",
     "nesting",
     "one_edit_away",
@@ -41,9 +36,6 @@ __all__ = [
 
 # A message type by its full name, for Any; None if there is no such type.
 Resolve = Callable[[str], MessageType | None]
-# Given the body and the same text in compact form: might the codec have let through too much?
-Doubt = Callable[[bytes, bytes], bool]
-
 # Deeper texts are refused by the codec or by the JSON parsers; this bounds our own recursion.
 _MAX_DEPTH = 100
 _MAX_PATH = 200
@@ -374,124 +366,6 @@ _SCALARS: dict[str, Callable[[Any], None]] = {
         for kind, (low, high) in INTEGER_RANGES.items()
     },
 }
-
-# Doubt: octet tests, cheapest first.
-
-# One pass for every odd number and duration; the lookahead makes it 6 us for 2 KB instead of 60.
-_ODD = re.compile(
-    rb'"(?=[-+.0-9\x80-\xff])'
-    rb'(?:[+.]|-?(?:\.|315576000000\.|0[0-9_]|[0-9]+(?:_|\.s?"|[\x80-\xff])|[\x80-\xff]))'
-)
-_NUMBER_LIKE = re.compile(rb'"([-+]?[._0-9\x80-\xff]+(?:[eE][-+]?[0-9_]+)?)"')
-_ODD_DURATION = re.compile(rb'"-?(?:0[0-9][0-9.]*|[0-9]+\.|315576000000\.[0-9]+)s"')
-_UNDERFLOW = re.compile(rb"[0-9][eE]-[0-9]{2}")
-_UNDERSCORE_KEY = re.compile(rb'_[^"\\]*":')
-
-
-def _no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise _Stop("DUPLICATE_FIELD", "")
-    return members
-
-
-_PAIRS = json.JSONDecoder(object_pairs_hook=_no_doubles).decode
-
-
-def _has_doubles(text: bytes) -> bool:
-    try:
-        _PAIRS(text.decode())
-    except (_Stop, ValueError, RecursionError):
-        return True
-    return False
-
-
-def _odd_numbers(compact: bytes) -> bool:
-    if not _ODD.search(compact):
-        return False
-    if _ODD_DURATION.search(compact):
-        return True
-    for found in _NUMBER_LIKE.finditer(compact):
-        text = found[1].decode(errors="replace")
-        if any(c.isdecimal() for c in text) and not JSON_NUMBER.fullmatch(text):
-            return True
-    return False
-
-
-class _Reach(Struct):
-    """What a body of some type may hold, at any depth."""
-
-    two_spellings: set[str]
-    oneofs: set[tuple[str, ...]]
-    integer_maps: set[str]
-    types: set[str]
-
-
-def _reach(message: MessageType) -> _Reach:
-    reach = _Reach(set(), set(), set(), set())
-    todo, seen = [message], {id(message)}
-    while todo:
-        here = todo.pop()
-        reach.types.add(here.full_name)
-        for members in here.oneofs.values():
-            names = {name for field in members for name in (field.name, field.json_name)}
-            reach.oneofs.add(tuple(sorted(names)))
-        for field in here.fields:
-            if field.name != field.json_name:
-                reach.two_spellings.add(field.name)
-            if field.map_key is not None and field.map_key not in {"string", "bool"}:
-                reach.integer_maps |= {field.name, field.json_name}
-            if field.message is not None and id(field.message) not in seen:
-                seen.add(id(field.message))
-                todo.append(field.message)
-    return reach
-
-
-def compile_doubt(message: MessageType) -> Doubt:
-    """Prepare the octet tests for one message type; at most 64 literals are looked for."""
-    reach = _reach(message)
-    # Types with a fixed walk of their own hold oneofs and maps that no JSON text names.
-    oneofs = [] if message.full_name.startswith("google.protobuf.") else list(reach.oneofs)
-    literals = [tuple(b'"%s":' % name.encode() for name in names) for names in oneofs]
-    literals = [group for group in literals if b'"nullValue":' not in group]
-    always = sum(map(len, literals)) > 64
-    maps = tuple(b'"%s":{' % name.encode() for name in reach.integer_maps)
-    odd_spellings = tuple(
-        b'"%s":' % name.encode() for name in reach.two_spellings if "_" not in name
-    )
-    two_spellings = bool(reach.two_spellings)
-    has_any = "google.protobuf.Any" in reach.types
-
-    def doubt(text: bytes, compact: bytes) -> bool:
-        if text != compact and _has_doubles(text):
-            return True
-        if always or (has_any and b'"@type"' in compact):
-            return True
-        if b"_" in compact and two_spellings and _UNDERSCORE_KEY.search(compact):
-            return True
-        for group in literals:
-            if sum(name in compact for name in group) > 1:
-                return True
-        for name in (*maps, *odd_spellings):
-            if name in compact:
-                return True
-        if (b"e-" in text or b"E-" in text) and _UNDERFLOW.search(text):
-            return True
-        return _odd_numbers(compact)
-
-    return doubt
-
-
-def compact_form(text: bytes) -> bytes | None:
-    """The text without white space, escapes and doubles; None if a parser refuses it.
-
-    Also keeps deep nesting from the codec, whose own parser overflows the stack on a million `[`.
-    """
-    try:
-        return msgspec.json.encode(msgspec.json.decode(text))
-    except (ValueError, RecursionError, OverflowError):
-        return None
-
 
 # The largest float, and what other printers write for it: refused by the codec, rounded by us.
 _LARGEST_FLOAT = 3.4028234663852886e38

@@ -4,6 +4,7 @@ protobuf-py 0.7 makes message classes from descriptors by a function it does not
 leans on it stands here. Where it is laxer than our rules, `exact_json` decides.
 """
 
+import base64
 import json
 import re
 from collections.abc import Callable
@@ -21,15 +22,12 @@ from google.protobuf import (
     wrappers_pb2,
 )
 from google.rpc import error_details_pb2, status_pb2
+from msgspec import Struct
 from protobuf import (
-    DescEnum,
     DescField,
-    DescFieldValueList,
-    DescFieldValueMap,
     DescMessage,
     Message,
     Registry,
-    ScalarType,
     message_to_json_value,
 )
 from protobuf._file_registry import add_file  # the one door to dynamic types; not in its API
@@ -37,19 +35,19 @@ from protobuf.wkt import FileDescriptorProto, FileDescriptorSet
 
 from bff.core.errors import ClientError, GatewayError, UpstreamError, Violation
 from bff.core.exchange import Json
-from bff.core.schema import EnumType, EnumValue, Field, Kind, MessageType
+from bff.core.schema import MessageType
 from bff.core.status import Code
 from bff.transcoding.exact_json import (
     Fault,
     clamp_floats,
-    compact_form,
-    compile_doubt,
     examine,
     nesting,
 )
+from bff.transcoding.json_doubt import compact_form, compile_doubt
 from bff.transcoding.scalars import SCALAR_MESSAGES
+from bff.transcoding.shapes import Shapes
 
-__all__ = ["Codec", "Leaf"]
+__all__ = ["Codec", "Leaf", "RpcStatus"]
 
 # Present in every set of types, so that Any and google.rpc details resolve (dependencies first).
 _SUPPLIED = (
@@ -67,11 +65,6 @@ _SUPPLIED = (
 # UnicodeDecodeError are ValueErrors, OverflowError is an ArithmeticError.
 _REFUSALS = (ValueError, TypeError, ArithmeticError, RecursionError, LookupError, AttributeError)
 
-# By the numbers of FieldDescriptorProto.Type, from 1.
-_KINDS: tuple[Kind, ...] = (
-    "double", "float", "int64", "uint64", "int32", "fixed64", "fixed32", "bool", "string",
-    "group", "message", "bytes", "uint32", "enum", "sfixed32", "sfixed64", "sint32", "sint64",
-)  # fmt: skip
 _FOREIGN_URL = re.compile(rb'"@type":"(?!type\.googleapis\.com/[^/"]*")')
 # Types whose JSON is not an object of their fields; unset, a bare field of such a type is null.
 _OWN_FORM = frozenset(SCALAR_MESSAGES) | {
@@ -87,6 +80,14 @@ _ZERO_JSON = MappingProxyType(
 )
 
 
+class RpcStatus(Struct, frozen=True):
+    """A google.rpc.Status; details are type URLs with octets."""
+
+    code: int
+    message: str
+    details: tuple[tuple[str, bytes], ...]
+
+
 class Codec:
     """Readers and writers over the types of one serialized FileDescriptorSet (dependencies first).
 
@@ -96,8 +97,7 @@ class Codec:
 
     def __init__(self, file_set: bytes) -> None:
         self._registry = Registry()
-        self._types: dict[str, MessageType] = {}
-        self._enums: dict[str, EnumType] = {}
+        self._shapes = Shapes()
         files = {file.name: file for file in FileDescriptorSet.from_binary(file_set).file}
         for module in _SUPPLIED:
             octets = module.DESCRIPTOR.serialized_pb
@@ -113,7 +113,7 @@ class Codec:
     def message_type(self, full_name: str) -> MessageType | None:
         """The message as plain values, or None; the same object for the same name."""
         found = self._registry.message(full_name)
-        return self._message_type(found) if found else None
+        return self._shapes.message(found) if found else None
 
     def parser(self, full_name: str, json_depth: int | None = None) -> Callable[[bytes], Message]:
         """JSON text to a message. `json_depth` bounds arrays and objects in each other before parsing.
@@ -122,7 +122,7 @@ class Codec:
         or TOO_DEEP, with the JSON path as the client spelled it.
         """
         message_class = self.message_class(full_name)
-        shape = self._message_type(message_class.desc())
+        shape = self._shapes.message(message_class.desc())
         return _Parser(self, message_class, self._registry, shape, json_depth).parse
 
     def reader(self, full_name: str, json_depth: int | None = None) -> Callable[[bytes], bytes]:
@@ -197,6 +197,21 @@ class Codec:
 
         return write
 
+    def status(self, wire: bytes) -> RpcStatus:
+        """A google.rpc.Status with its details undecoded; raises UpstreamError UPSTREAM_MESSAGE."""
+        found: Any = _wire_reader(self.message_class("google.rpc.Status"))(wire)
+        details = tuple((each.type_url, each.value) for each in found.details)
+        return RpcStatus(found.code, found.message, details)
+
+    def any_tree(self, type_url: str, octets: bytes) -> Json:
+        """An Any as its ProtoJSON tree; `{"@type", "value": <base64>}` where the type is not known here."""
+        packed: Any = self.message_class("google.protobuf.Any")()
+        packed.type_url, packed.value = type_url, octets
+        try:
+            return message_to_json_value(packed, registry=self._registry)
+        except _REFUSALS:
+            return {"@type": type_url, "value": base64.b64encode(octets).decode()}
+
     def leaf(self, full_name: str, path: tuple[str, ...]) -> "Leaf":
         """Access to one singular field by the proto names on the way to it."""
         here, steps = self._message(full_name), []
@@ -237,7 +252,7 @@ class Codec:
 
     def _unset_json(self, field: DescField, *, enum_numbers: bool) -> bytes:
         """What a bare field shows when it is not set: its default, `{}`, `[]`, or null."""
-        plain = _field(field, self._element)
+        plain = self._shapes.field(field)
         if plain.is_map:
             return b"{}"
         if plain.repeated:
@@ -274,35 +289,6 @@ class Codec:
         own_form = inner.desc().type_name in _OWN_FORM
         self.restore_urls(inner, tree.get("value") if own_form else tree)
         message.type_url, message.value = url, inner.to_binary()
-
-    def _message_type(self, desc: DescMessage) -> MessageType:
-        found = self._types.get(desc.type_name)
-        if found is not None:
-            return found
-        made = MessageType(full_name=desc.type_name, package=desc.file.proto.package)
-        # Kept before its fields are made: they may lead back here.
-        self._types[desc.type_name] = made
-        made.fields = tuple(_field(each, self._element) for each in desc.fields)
-        made.by_name.update({each.name: each for each in made.fields})
-        made.by_name.update({each.json_name: each for each in made.fields})
-        for each in made.fields:
-            if each.oneof:
-                made.oneofs[each.oneof] = (*made.oneofs.get(each.oneof, ()), each)
-        return made
-
-    def _element(self, element: object) -> MessageType | EnumType | None:
-        if isinstance(element, DescMessage):
-            return self._message_type(element)
-        if not isinstance(element, DescEnum):
-            return None
-        if element.type_name not in self._enums:
-            self._enums[element.type_name] = EnumType(
-                full_name=element.type_name,
-                package=element.file.proto.package,
-                values=tuple(EnumValue(name=v.name, number=v.number) for v in element.values),
-                closed=not element.open,
-            )
-        return self._enums[element.type_name]
 
 
 class _Parser:
@@ -452,37 +438,6 @@ def _client_error(fault: Fault, detail: str = "") -> ClientError:
     violations = (Violation(fault.path, fault.text),) if fault.path or fault.text else ()
     metadata = {"field": fault.path} if fault.path else {}
     return ClientError(fault.reason, detail=detail, metadata=metadata, violations=violations)
-
-
-def _field(desc: DescField, element_of: Callable[[object], MessageType | EnumType | None]) -> Field:
-    value: Any = desc.value
-    kind, map_key, element = _KINDS[desc.proto.type - 1], None, None
-    if isinstance(value, DescFieldValueMap):
-        map_key, element = _KINDS[value.key - 1], value.value
-        kind = _element_kind(element)
-    elif isinstance(value, DescFieldValueList):
-        element = value.element
-    else:
-        element = getattr(value, "message", None) or getattr(value, "enum", None)
-    made = element_of(element)
-    return Field(
-        name=desc.name,
-        json_name=desc.json_name,
-        number=desc.number,
-        kind=kind,
-        repeated=isinstance(value, DescFieldValueList),
-        map_key=map_key,
-        message=made if isinstance(made, MessageType) else None,
-        enum=made if isinstance(made, EnumType) else None,
-        has_presence=desc.presence.name != "IMPLICIT",
-        oneof=oneof.name if (oneof := getattr(value, "oneof", None)) else None,
-    )
-
-
-def _element_kind(element: object) -> Kind:
-    if isinstance(element, ScalarType):
-        return _KINDS[element - 1]
-    return "enum" if isinstance(element, DescEnum) else "message"
 
 
 def _print_first_alias(file: Any) -> None:

@@ -1,0 +1,69 @@
+"""google.api.HttpBody replies: content that is not JSON, taken straight from the wire octets."""
+
+import re
+from collections.abc import Callable
+
+from bff.core.errors import UpstreamError
+from bff.core.status import Code
+
+__all__ = ["OCTETS", "http_body_reader"]
+
+OCTETS = "application/octet-stream"
+
+# RFC 9110 8.3.1: type/subtype of tokens, then parameters; no control octet, so no CR or LF.
+_WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_MEDIA_TYPE = re.compile(rf"{_WORD}/{_WORD}(?:[ \t]*;[ \t]*[\x20-\x7e\t]*)?")
+# A field number takes 32 bits with its wire type, a length 32: five octets each.
+_VARINT_OCTETS = 10
+
+
+def http_body_reader() -> Callable[[bytes], tuple[str, bytes]]:
+    """A reader of HttpBody wire octets: the media type to send, and the content.
+
+    An empty or impossible content_type reads as `application/octet-stream`; `extensions` are
+    skipped. The result raises UpstreamError UPSTREAM_MESSAGE for octets that are no HttpBody.
+    """
+    return _read
+
+
+def _read(wire: bytes) -> tuple[str, bytes]:
+    content_type, content, at = b"", b"", 0
+    try:
+        while at < len(wire):
+            key, at = _varint(wire, at)
+            number, wire_type = key >> 3, key & 7
+            if number == 0:
+                raise ValueError("field number 0")
+            if wire_type != 2:
+                at = _skip(wire, at, wire_type)
+                continue
+            size, at = _varint(wire, at)
+            if size > len(wire) - at:
+                raise ValueError("cut short")
+            if number == 1:
+                content_type = wire[at : at + size]
+            elif number == 2:
+                content = wire[at : at + size]
+            at += size
+        text = content_type.decode()
+    except ValueError as error:
+        raise UpstreamError("UPSTREAM_MESSAGE", code=Code.INTERNAL, detail=str(error)) from error
+    return (text if _MEDIA_TYPE.fullmatch(text) else OCTETS), content
+
+
+def _varint(wire: bytes, at: int) -> tuple[int, int]:
+    value = 0
+    for index, octet in enumerate(wire[at : at + _VARINT_OCTETS]):
+        value |= (octet & 127) << (7 * index)
+        if octet < 128:
+            return value, at + index + 1
+    raise ValueError("bad varint")
+
+
+def _skip(wire: bytes, at: int, wire_type: int) -> int:
+    if wire_type == 0:
+        return _varint(wire, at)[1]
+    size = {1: 8, 5: 4}.get(wire_type)
+    if size is None or size > len(wire) - at:
+        raise ValueError("bad wire type or cut short")
+    return at + size
