@@ -4,7 +4,7 @@ The libraries' own descriptor objects end here. google's pool checks the files a
 and answers what depends on syntax and edition (presence, closed enums); options are read from bytes.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Final
 
@@ -41,7 +41,8 @@ from bff.transcoding.option_bytes import (
     read_http_rule,
 )
 from bff.transcoding.positions import Positions
-from bff.transcoding.sources import MAX_FILES, MAX_SET_BYTES, SourceSet, sort_files
+from bff.transcoding.source_merge import SourceFile, join_name, load_pool, merge_sources
+from bff.transcoding.sources import MAX_SET_BYTES, SourceSet
 
 __all__ = ["Descriptors"]
 
@@ -66,9 +67,6 @@ _FILE_MESSAGES, _FILE_ENUMS, _FILE_SERVICES = 4, 5, 6
 _MESSAGE_FIELDS, _MESSAGE_NESTED, _MESSAGE_ENUMS = 2, 3, 4
 _ENUM_VALUES, _SERVICE_METHODS = 2, 2
 
-# Everybody carries copies of these, of different ages; they never clash, the first one counts.
-_SHARED_BY_ALL: Final = "google/"
-
 _Path = tuple[int, ...]
 
 
@@ -92,10 +90,10 @@ class Descriptors(Struct, frozen=True, kw_only=True):
         Raises ConfigError with all problems: a service or file from two sources, files that do not
         fit together, google.api.http options that do not parse.
         """
-        files, problems = _merge(sets)
+        files, problems = merge_sources(sets)
         if problems:
             raise ConfigError(problems)
-        return _Reader(files, _load_pool(files), sets).read()
+        return _Reader(files, load_pool(files), sets).read()
 
     def find_method(self, name: str, *, service: str = "") -> Method | None:
         """A method by its name inside `service`, or by `pkg.Service.Method` or `pkg.Service/Method`."""
@@ -114,85 +112,11 @@ class Descriptors(Struct, frozen=True, kw_only=True):
         return nearest(name, self.services)
 
 
-class _File(Struct, frozen=True):
-    """A parsed file, with the source that it came from."""
-
-    proto: FileDescriptorProto
-    source: SourceSet
-
-
-def _merge(sets: Sequence[SourceSet]) -> tuple[list[_File], list[Problem]]:
-    """One file of each name, dependencies first. Equal copies are one; unequal ones are a problem."""
-    kept: dict[str, _File] = {}
-    services: dict[str, SourceSet] = {}
-    problems: list[Problem] = []
-    for source in sets:
-        for proto in FileDescriptorSet.FromString(source.files).file:
-            if not proto.name.startswith(_SHARED_BY_ALL):
-                problems += _claim_services(proto, source, services)
-            present = kept.setdefault(proto.name, _File(proto, source))
-            if present.source is source or proto.name.startswith(_SHARED_BY_ALL):
-                continue
-            if _bare(present.proto) != _bare(proto):
-                problems.append(
-                    Problem(
-                        Where(source.places.get(proto.name, source.origin)),
-                        f'"{proto.name}" differs from the file of that name'
-                        f" in {present.source.origin}",
-                    )
-                )
-    if len(kept) > MAX_FILES:
-        origins = ", ".join(source.origin for source in sets)
-        problems.append(Problem(Where(origins), f"more than {MAX_FILES} files together"))
-    ordered = sort_files(file.proto for file in kept.values())
-    return [kept[proto.name] for proto in ordered], problems
-
-
-def _claim_services(
-    proto: FileDescriptorProto, source: SourceSet, services: dict[str, SourceSet]
-) -> list[Problem]:
-    problems = []
-    for service in proto.service:
-        full_name = _join(proto.package, service.name)
-        owner = services.setdefault(full_name, source)
-        if owner is not source:
-            message = (
-                f"service {full_name} comes from two sources: {owner.origin} and {source.origin}"
-            )
-            problems.append(Problem(Where(source.places.get(proto.name, source.origin)), message))
-    return problems
-
-
-def _bare(proto: FileDescriptorProto) -> bytes:
-    """A file without what does not change its types: positions, and JSON names that are implied."""
-    bare = FileDescriptorProto()
-    bare.CopyFrom(proto)
-    bare.ClearField("source_code_info")
-    return bare.SerializeToString(deterministic=True)
-
-
-def _load_pool(files: Iterable[_File]) -> DescriptorPool:
-    """A pool of our own with all files. Raises ConfigError for those that the pool refuses."""
-    pool = DescriptorPool()
-    problems = []
-    for file in files:
-        try:
-            # Built with the next lookup in the pure-Python pool, so it is looked up here.
-            pool.AddSerializedFile(file.proto.SerializeToString())
-            pool.FindFileByName(file.proto.name)
-        except (TypeError, KeyError) as error:
-            where = Where(file.source.places.get(file.proto.name, file.source.origin))
-            problems.append(Problem(where, f'"{file.proto.name}" does not load: {error}'))
-    if problems:
-        raise ConfigError(problems)
-    return pool
-
-
 class _Reader:
     """One pass over the files: shells of all types first, then what refers to them."""
 
     def __init__(
-        self, files: Sequence[_File], pool: DescriptorPool, sets: Sequence[SourceSet]
+        self, files: Sequence[SourceFile], pool: DescriptorPool, sets: Sequence[SourceSet]
     ) -> None:
         self.files = files
         self.pool = pool
@@ -254,7 +178,7 @@ class _Reader:
         positions: Positions,
         path: _Path,
     ) -> None:
-        full_name = _join(scope, proto.name)
+        full_name = join_name(scope, proto.name)
         if proto.options.map_entry:
             self.entries[full_name] = proto
             return
@@ -275,7 +199,7 @@ class _Reader:
         positions: Positions,
         path: _Path,
     ) -> None:
-        full_name = _join(scope, proto.name)
+        full_name = join_name(scope, proto.name)
         self.enums[full_name] = EnumType(
             full_name=full_name,
             package=file.package,
@@ -368,7 +292,7 @@ class _Reader:
         positions: Positions,
         path: _Path,
     ) -> None:
-        full_name = _join(file.package, proto.name)
+        full_name = join_name(file.package, proto.name)
         self.services[full_name] = Service(
             full_name=full_name,
             methods={
@@ -423,10 +347,6 @@ def _binding(rule: HttpRule, positions: Positions, path: _Path) -> HttpBinding:
         response_body=rule.response_body,
         where=positions.option_text(path, rule.path),
     )
-
-
-def _join(scope: str, name: str) -> str:
-    return f"{scope}.{name}" if scope else name
 
 
 def _number(field: FieldDescriptorProto) -> int:

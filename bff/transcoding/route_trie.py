@@ -5,14 +5,13 @@ Input is the canonical raw path, split on literal slashes; values are decoded af
 Nothing here knows what a route is.
 """
 
-from collections.abc import Callable, Iterator
-from operator import itemgetter
+from collections.abc import Iterator
 from typing import Final, Generic, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from msgspec import Struct
 
-from bff.core.errors import ClientError
+from bff.transcoding.captures import prepare_capture, prepare_raw_capture
 from bff.transcoding.path_template import Segment, Template
 
 __all__ = ["Found", "RouteTrie", "WrongMethod"]
@@ -58,8 +57,8 @@ class _Entry(Generic[T]):
         )
         # The commonest shape, one variable of one segment, is a plain index; 0 says "another shape".
         self.single = spans[0][0] if len(spans) == 1 and not spans[0][2] else 0
-        self.raw_capture = _prepare_raw_capture(spans)
-        self.capture = _prepare_capture(spans)
+        self.raw_capture = prepare_raw_capture(spans)
+        self.capture = prepare_capture(spans)
 
 
 _Table = dict[str, _Entry[T]]
@@ -267,7 +266,6 @@ class RouteTrie(Generic[T]):
 
 # (decoded text before the verb, verb, the path's segments without the verb)
 _Splits = tuple[tuple[str, str, list[str]], ...]
-_Spans = tuple[tuple[int, int | None, bool], ...]
 
 
 def _child(node: _Node[T], segment: Segment) -> _Node[T]:
@@ -326,59 +324,3 @@ def _decode_key(segment: str) -> str:
 
 def _decode_keys(segments: list[str]) -> list[str]:
     return [_decode_key(segment) for segment in segments]
-
-
-def _prepare_raw_capture(spans: _Spans) -> "Callable[[list[str]], tuple[str, ...]] | None":
-    """For paths without escapes and verbs: cut, do not decode. The door has refused dot segments."""
-    if not spans:
-        return None
-    if len(spans) > 1 and not any(multi for _, _, multi in spans):
-        return itemgetter(*(start for start, _, _ in spans))
-
-    def cut(segments: list[str]) -> tuple[str, ...]:
-        return tuple(["/".join(segments[start:stop]) for start, stop, _ in spans])
-
-    return cut
-
-
-def _prepare_capture(spans: _Spans) -> "Callable[[list[str]], tuple[str, ...]]":
-    def cut(segments: list[str]) -> tuple[str, ...]:
-        return tuple([_decode_value(segments[start:stop], multi) for start, stop, multi in spans])
-
-    return cut
-
-
-def _decode_value(segments: list[str], multi: bool) -> str:
-    """A variable's text, decoded once; a value of several segments keeps encoded slashes as sent.
-
-    Raises ClientError BAD_PATH. Dot segments are judged here too, since an encoded slash or a verb
-    may have hidden one from the door ("..:cancel").
-    """
-    text = "/".join(segments)
-    if "%" in text:
-        text = _decode_but_slash(text) if multi else _decode_octets(text)
-    if "." in text and _holds_dot_segment(text):
-        raise ClientError("BAD_PATH", detail="dot segment in a path value")
-    return text
-
-
-def _decode_octets(text: str) -> str:
-    try:
-        return unquote_to_bytes(text).decode()
-    except UnicodeDecodeError as error:
-        raise ClientError("BAD_PATH", detail="a path value is not UTF-8") from error
-
-
-def _decode_but_slash(text: str) -> str:
-    # No UTF-8 sequence holds 0x2F, so the parts between encoded slashes decode by themselves.
-    upper = [_decode_small(part) for part in text.split("%2F")]
-    return "%2F".join(upper)
-
-
-def _decode_small(text: str) -> str:
-    return "%2f".join([_decode_octets(part) for part in text.split("%2f")])
-
-
-def _holds_dot_segment(text: str) -> bool:
-    parts = text.replace("%2F", "/").replace("%2f", "/").split("/")
-    return any(part.partition(";")[0] in {".", ".."} for part in parts)

@@ -1,0 +1,99 @@
+"""Several sources of types -> one set of files that fit together.
+
+For now all sources share one pool, so one file name means one file and one service has one owner.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
+from google.protobuf.descriptor_pool import DescriptorPool
+from msgspec import Struct
+
+from bff.core.errors import ConfigError
+from bff.core.problems import Problem, Where
+from bff.transcoding.sources import MAX_FILES, SourceSet, sort_files
+
+__all__ = ["SourceFile", "join_name", "load_pool", "merge_sources"]
+
+# Everybody carries copies of these, of different ages; they never clash, the first one counts.
+_SHARED_BY_ALL: Final = "google/"
+
+
+class SourceFile(Struct, frozen=True):
+    """A parsed file, with the source that it came from."""
+
+    proto: FileDescriptorProto
+    source: SourceSet
+
+
+def merge_sources(sets: Sequence[SourceSet]) -> tuple[list[SourceFile], list[Problem]]:
+    """One file of each name, dependencies first. Equal copies are one; unequal ones are a problem."""
+    kept: dict[str, SourceFile] = {}
+    services: dict[str, SourceSet] = {}
+    problems: list[Problem] = []
+    for source in sets:
+        for proto in FileDescriptorSet.FromString(source.files).file:
+            if not proto.name.startswith(_SHARED_BY_ALL):
+                problems += _claim_services(proto, source, services)
+            present = kept.setdefault(proto.name, SourceFile(proto, source))
+            if present.source is source or proto.name.startswith(_SHARED_BY_ALL):
+                continue
+            if _bare(present.proto) != _bare(proto):
+                problems.append(
+                    Problem(
+                        Where(source.places.get(proto.name, source.origin)),
+                        f'"{proto.name}" differs from the file of that name'
+                        f" in {present.source.origin}",
+                    )
+                )
+    if len(kept) > MAX_FILES:
+        origins = ", ".join(source.origin for source in sets)
+        problems.append(Problem(Where(origins), f"more than {MAX_FILES} files together"))
+    ordered = sort_files(file.proto for file in kept.values())
+    return [kept[proto.name] for proto in ordered], problems
+
+
+def _claim_services(
+    proto: FileDescriptorProto, source: SourceSet, services: dict[str, SourceSet]
+) -> list[Problem]:
+    problems = []
+    for service in proto.service:
+        full_name = join_name(proto.package, service.name)
+        owner = services.setdefault(full_name, source)
+        if owner is not source:
+            message = (
+                f"service {full_name} comes from two sources: {owner.origin} and {source.origin}"
+            )
+            problems.append(Problem(Where(source.places.get(proto.name, source.origin)), message))
+    return problems
+
+
+def _bare(proto: FileDescriptorProto) -> bytes:
+    """A file without its positions and comments, which do not change its types."""
+    bare = FileDescriptorProto()
+    bare.CopyFrom(proto)
+    bare.ClearField("source_code_info")
+    return bare.SerializeToString(deterministic=True)
+
+
+def load_pool(files: Iterable[SourceFile]) -> DescriptorPool:
+    """A pool of our own with all files. Raises ConfigError for those that the pool refuses."""
+    pool = DescriptorPool()
+    problems = []
+    for file in files:
+        try:
+            # Built with the next lookup in the pure-Python pool, so it is looked up here.
+            pool.AddSerializedFile(file.proto.SerializeToString())
+            pool.FindFileByName(file.proto.name)
+        except (TypeError, KeyError) as error:
+            where = Where(file.source.places.get(file.proto.name, file.source.origin))
+            problems.append(Problem(where, f'"{file.proto.name}" does not load: {error}'))
+    if problems:
+        raise ConfigError(problems)
+    return pool
+
+
+def join_name(scope: str, name: str) -> str:
+    """A full name: `name` inside `scope`, which may be empty."""
+    return f"{scope}.{name}" if scope else name
