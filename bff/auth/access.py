@@ -101,6 +101,11 @@ class Access:
         self._challenges = challenges
         self._emit = emit
 
+    @property
+    def required(self) -> bool:
+        """Whether a caller must be known at all."""
+        return self._required
+
     def check(self, principal: Principal, scope: Scope) -> None:
         """Pass, or raise why not.
 

@@ -19,7 +19,7 @@ from bff.auth.faults import KeyFault
 from bff.core.exchange import Principal
 from bff.core.ports import Clock
 
-__all__ = ["ApiKeyRecord", "ApiKeys", "create_key", "hash_secret"]
+__all__ = ["ApiKeyRecord", "ApiKeys", "check_record", "create_key", "hash_secret"]
 
 _PREFIX: Final = b"bff_"
 _ID_CHARS: Final = 12
@@ -104,7 +104,7 @@ def create_key(
         not_before_unix_s=not_before_unix_s,
         expires_unix_s=expires_unix_s,
     )
-    _entry(record)
+    check_record(record)
     return (head + b"_" + _checksum(head)).decode(), record
 
 
@@ -188,13 +188,20 @@ def _lies_in(
     return any(parsed in network for network in networks)
 
 
-def _entry(record: ApiKeyRecord) -> _Entry:
+def check_record(record: ApiKeyRecord) -> None:
+    """Raise ValueError, saying why, for a record that could not be used."""
     if len(record.id) != _ID_CHARS or not set(_ID_ALPHABET).issuperset(record.id):
         raise ValueError(f"API key id {record.id!r} is not {_ID_CHARS} of 0-9 a-z")
     if len(record.secret_hash) != len(_NO_HASH) or record.secret_hash == _NO_HASH:
         raise ValueError(f"API key {record.id}: the hash is not 32 bytes of HMAC-SHA-256")
     if not record.sub or not record.sub.isprintable():
         raise ValueError(f"API key {record.id}: `sub` is empty or has controls")
+    for address in record.addresses:
+        ipaddress.ip_network(address)
+
+
+def _entry(record: ApiKeyRecord) -> _Entry:
+    check_record(record)
     principal = Principal(
         kind="api_key",
         sub=record.sub,
