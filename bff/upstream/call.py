@@ -306,17 +306,19 @@ class UpstreamStack:
         """A stream, begun at another endpoint while no service has seen the request."""
         attempts = self._attempts
         tried: list[Spot] = []
+        began = False
         while True:
             spot = attempts.pick(tried)
             try:
                 async with aclosing(attempts.stream(known, spot, wish, history)) as parts:
                     async for part in parts:
+                        began = True
                         yield part
             except UpstreamError as error:
                 tried.append(spot)
-                # Both imply that no message has come, so no part is given twice.
-                unseen = error.origin == "wire" and error.sent in ("never", "refused")
-                if not unseen or known.operation.retry is None or not attempts.has_other(tried):
+                if began or error.origin == "local" or error.sent == "maybe":
+                    raise
+                if known.operation.retry is None or not attempts.has_other(tried):
                     raise
             else:
                 return
