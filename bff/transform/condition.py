@@ -245,9 +245,9 @@ _LEAVES: Final[tuple[Json, ...]] = ("s", 1, 1.5, True, ["s"], [1], {"s": "s"})
 
 
 def _dry_run(condition: Condition, shape: _Shape, samples: Mapping[str, Json]) -> None:
-    """Refuse a condition whose answer is no bool whatever its inputs are."""
+    """Refuse a condition whose answer is no bool, or whose types never fit, whatever its inputs."""
     _check_sampled(shape, samples)
-    wrong: ConditionFault | None = None
+    faults: list[ConditionFault] = []
     for leaf in _LEAVES:
         scope = {root: deepcopy(samples.get(root, {})) for root in condition.names}
         for chain in shape.chains:
@@ -255,10 +255,13 @@ def _dry_run(condition: Condition, shape: _Shape, samples: Mapping[str, Json]) -
         try:
             condition.holds(scope)
         except ConditionFault as fault:
-            wrong = fault
+            faults.append(fault)
         else:
             return
-    raise ConditionError(f"the result is never true or false: {wrong}")
+    # An index too high or a zero below a line says nothing of types: made-up values may cause it.
+    if any(isinstance(fault.__cause__, (ArithmeticError, LookupError)) for fault in faults):
+        return
+    raise ConditionError(f"the result is never true or false: {faults[0]}")
 
 
 def _check_sampled(shape: _Shape, samples: Mapping[str, Json]) -> None:
