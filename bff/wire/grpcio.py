@@ -2,9 +2,10 @@
 
 One channel is one endpoint; our balancer picks between them. Calls go to the core that grpc.aio
 itself stands on, for two reasons. grpc.aio stops a call by cancelling the task that awaits the
-core's batch, which leaks the batch's memory in this release (grpc issue 43360); here the batch
-always runs to its end and only the waiting for it is given up. And grpc.aio spends a task, an
-ordered dict and a weak set on each call: without them a unary call costs about 15 % less CPU.
+core's batch, which loses the batch's memory (github.com/grpc/grpc/issues/43360; measured with
+1.85.1: 1 KiB per cancelled call); here the batch always runs to its end and only the waiting for it
+is given up (measured: none). And grpc.aio spends a task, an ordered dict and a weak set on each
+call: without them a unary call costs about 15 % less CPU.
 The core's interface is not promised, hence the upper bound on grpcio in pyproject.toml.
 """
 

@@ -32,7 +32,7 @@ _WIRE_TEXT = re.compile(
     r"|Deadline Exceeded|(?:CLIENT: )?(?:Received|Sent) message larger than max"
 )
 _HTTP_STATUS = re.compile(r"Received http2 header with status: ([0-9]{3})")
-_TLS_TEXT = re.compile(r"handshake|SSL|TLS|certificate|ALPN", re.IGNORECASE)
+_TLS_TEXT = re.compile(r"handshake|SSL|TLS|certificate|verification|ALPN", re.IGNORECASE)
 # HTTP statuses with which a proxy says that the service is not there for now.
 _HTTP_UNAVAILABLE = frozenset({"429", "502", "503", "504"})
 

@@ -7,6 +7,7 @@ async with UpstreamLab() as lab:
 """
 
 import asyncio
+import datetime as dt
 import inspect
 import struct
 from collections import defaultdict
@@ -17,6 +18,10 @@ from typing import Any, Self
 
 import grpc
 import grpc.aio
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from bff.core.status import Code
 
@@ -29,6 +34,7 @@ __all__ = [
     "h2_frame",
     "h2_headers",
     "refused_address",
+    "self_signed",
 ]
 
 Pairs = Sequence[tuple[str, str | bytes]]
@@ -335,3 +341,28 @@ async def refused_address() -> str:
 def _nobody(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Awaitable[None] | None:
     writer.close()
     return None
+
+
+def self_signed(name: str) -> tuple[bytes, bytes]:
+    """A certificate for `name` that is its own authority, and its key; both PEM, good for an hour."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = dt.datetime.now(dt.UTC)
+    hour = dt.timedelta(hours=1)
+    cert = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - hour)
+        .not_valid_after(now + hour)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    return cert.public_bytes(serialization.Encoding.PEM), key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
