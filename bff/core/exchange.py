@@ -82,20 +82,29 @@ class Request:
         "calls",
         "client_traceparent",
         "deadline_s",
+        "graphql_operation",
         "headers",
         "host",
+        "log_share",
         "method",
+        "partial",
         "path",
         "principal",
         "protocol",
         "query",
         "read_body",
+        "reason",
         "request_id",
+        "route_id",
         "scheme",
         "span_id",
+        "stage",
         "started_s",
+        "template",
+        "ticket_headers",
         "trace_id",
         "trace_sampled",
+        "upstream",
     )
 
     def __init__(
@@ -138,6 +147,18 @@ class Request:
         # Notes for the access log, written as the stages pass.
         self.principal: Principal = ANONYMOUS
         self.calls: list[UpstreamCall] = []
+        self.route_id = ""
+        self.template = ""
+        self.upstream = ""
+        self.stage = "door"
+        self.reason = ""
+        self.graphql_operation = ""
+        # True when the answer is not complete, though its status is a success.
+        self.partial = False
+        # The part of good requests that the access log has.
+        self.log_share = 1.0
+        # RateLimit fields, once tokens are taken: errors of later stages show them too.
+        self.ticket_headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
 class Permit(Struct, frozen=True):

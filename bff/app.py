@@ -1,0 +1,331 @@
+"""The composition root of one worker: builds every object, owns start, reload and the end.
+
+The public app is FastAPI with the door in front of it: FastAPI carries the lifespan (and whatever an
+embedder mounts), the door answers every request that FastAPI has no route for, without its router.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, Self
+
+from fastapi import FastAPI
+from msgspec import Struct
+from starlette.types import Receive, Scope, Send
+
+from bff.config.documents import Document
+from bff.config.load import load
+from bff.config.secret_refs import SecretRef
+from bff.control.link import Drain, Hello, Link, LinkClosed, Loaded, Reload, WorkerState
+from bff.core.errors import ConfigError
+from bff.core.events import Event
+from bff.core.exchange import Reply, Request
+from bff.core.ports import SystemClock, system_random
+from bff.fronts.address import AddressReader
+from bff.fronts.door import Door, DoorCaps
+from bff.ratelimit.address_buckets import AddressBuckets
+from bff.ratelimit.bucket import Bucket
+from bff.ratelimit.limiter import LocalStore, RemoteStore
+from bff.ratelimit.memory_store import MemoryStore
+from bff.ratelimit.redis_store import RedisStore
+from bff.ratelimit.shared_store import SharedStore
+from bff.snapshot.compiler import Compiled, Compiler, read_sources
+from bff.snapshot.current import Current
+from bff.snapshot.parts import Parts
+from bff.snapshot.stores import StoreSettings
+from bff.telemetry.access_log import AccessLog
+from bff.telemetry.line_writer import LineWriter
+from bff.telemetry.logs import EventLog
+from bff.telemetry.metrics import Metrics
+from bff.upstream.upstream import Endpoint, UpstreamSettings
+from bff.wire.channel import Channel
+from bff.wire.grpcio import GrpcioChannel
+
+__all__ = ["Gateway", "WorkerSettings", "worker_app"]
+
+_PR_SET_PDEATHSIG = 1
+_MISSES = frozenset({"NO_ROUTE", "METHOD_NOT_ALLOWED"})
+
+
+class WorkerSettings(Struct, frozen=True, kw_only=True):
+    """What a worker is told at its start. `shared_buckets` is the node's table, empty for one worker."""
+
+    mappings: str
+    link: str
+    shared_buckets: str = ""
+    metrics_folder: str = ""
+    user_hash_key: bytes = b""
+
+
+class Gateway(FastAPI):
+    """FastAPI with the door in front. `worker` is made when the lifespan starts, on the worker's loop."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        super().__init__(
+            title="bff",
+            docs_url=None,
+            redoc_url=None,
+            openapi_url=None,
+            lifespan=self._live,
+        )
+        self._settings = settings
+        self._door: Door | None = None
+
+    @contextlib.asynccontextmanager
+    async def _live(self, _app: FastAPI) -> AsyncIterator[None]:
+        async with _Worker(self._settings) as worker:
+            self._door = worker.door
+            yield
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand requests to the door; everything else (and mounted routes) to FastAPI."""
+        door = self._door
+        if door is not None and scope["type"] == "http" and not self._is_mounted(scope):
+            await door(scope, receive, send)
+            return
+        await super().__call__(scope, receive, send)
+
+    def _is_mounted(self, scope: Scope) -> bool:
+        routes = self.router.routes
+        return bool(routes) and any(
+            scope["path"].startswith(getattr(route, "path", "\0")) for route in routes
+        )
+
+
+class _Worker:
+    """One worker's objects, opened in order and closed in reverse."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self._settings = settings
+        self._clock = SystemClock()
+        self._random = system_random()
+        table = (
+            Path(settings.metrics_folder) / str(os.getpid()) if settings.metrics_folder else None
+        )
+        self._metrics = Metrics(path=table)
+        self._lines = LineWriter(fd=1, count_dropped=self._count_dropped)
+        self._event_lines = LineWriter(fd=2, count_dropped=self._count_dropped)
+        self._events = EventLog(
+            write=self._event_lines.write, clock=self._clock, worker=os.getpid()
+        )
+        self._exits = contextlib.AsyncExitStack()
+        self._stores: list[RedisStore] = []
+        self._started_stores: set[int] = set()
+        self._parts = Parts(
+            clock=self._clock,
+            random=self._random,
+            emit=self._emit,
+            connect=self._connect,
+            make_store=self._make_store,
+        )
+        self._compiler = Compiler(self._parts)
+        self._version = ""
+        self._routes = 0
+        self._link: Link | None = None
+        self.door: Door
+        self._current: Current
+
+    async def __aenter__(self) -> Self:
+        """Load, compile, open; raises ConfigError if the files are not sound."""
+        settings = self._settings
+        for lines in (self._event_lines, self._lines):
+            lines.start()
+            self._exits.push_async_callback(lines.close)
+        document, compiled = await self._compile()
+        telemetry = document.gateway.value.telemetry
+        self._access_log = AccessLog(
+            write=self._lines.write,
+            clock=self._clock,
+            random=self._random,
+            worker=os.getpid(),
+            user_id=telemetry.user_id,
+            hash_key=settings.user_hash_key,
+        )
+        self._current = Current(compiled.tools)
+        await self._go_live(compiled)
+        self.door = self._make_door(document)
+        if settings.link:
+            await self._open_link(settings.link)
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        """Close in reverse order."""
+        await self._exits.aclose()
+        await self._current.close()
+        await self._parts.close()
+        for store in self._stores:
+            await store.close()
+
+    # What is built
+
+    async def _compile(self) -> tuple[Document, Compiled]:
+        document = await asyncio.to_thread(load, Path(self._settings.mappings))
+        sources = await asyncio.to_thread(read_sources, document)
+        return document, self._compiler.compile(document, sources)
+
+    async def _go_live(self, compiled: Compiled) -> None:
+        await self._parts.start(compiled.lease)
+        for store in self._stores:
+            if id(store) not in self._started_stores:
+                self._started_stores.add(id(store))
+                await store.start()
+        self._compiler.went_live(compiled)
+        self._version = compiled.tools.version
+        self._routes = len(compiled.routes)
+
+    def _make_door(self, document: Document) -> Door:
+        gateway = document.gateway.value
+        caps = gateway.caps
+        highest = max(tier.burst or tier.rate.count for tier in gateway.tiers.values())
+        flood = gateway.limiter.per_address
+        buckets = AddressBuckets(
+            bucket=Bucket(flood.rate.count, flood.rate.period_s, max(flood.burst, highest)),
+            clock=self._clock,
+        )
+        return Door(
+            current=self._current,
+            clock=self._clock,
+            random=self._random,
+            addresses=AddressReader(trusted=gateway.gateway.trusted_proxies),
+            caps=DoorCaps(
+                path_bytes=caps.path,
+                query_bytes=caps.query,
+                headers_bytes=caps.headers,
+                header_fields=caps.header_fields,
+                header_value_bytes=caps.header_value,
+                inflight=caps.inflight,
+            ),
+            flood=buckets.allow,
+            finished=self._finished,
+        )
+
+    def _connect(self, settings: UpstreamSettings, endpoint: Endpoint) -> Channel:
+        return GrpcioChannel(
+            endpoint.address, tls=settings.tls, authority=settings.authority, clock=self._clock
+        )
+
+    def _make_store(self, settings: object) -> LocalStore | RemoteStore:
+        assert isinstance(settings, StoreSettings)
+        if settings.url:
+            store = RedisStore(
+                url=settings.url,
+                user=settings.user or None,
+                password=SecretRef(settings.password_ref).resolve()
+                if settings.password_ref
+                else None,
+                timeout_s=settings.timeout_s,
+                clock=self._clock,
+                random=self._random,
+                emit=self._emit,
+            )
+            self._stores.append(store)
+            return store
+        if self._settings.shared_buckets:
+            return SharedStore(Path(self._settings.shared_buckets), clock=self._clock)
+        return MemoryStore(clock=self._clock)
+
+    # What is heard
+
+    def _emit(self, event: Event) -> None:
+        self._metrics.emit(event)
+        self._events.emit(event)
+
+    def _count_dropped(self, reason: str, lines: int) -> None:
+        self._metrics.counter("bff_telemetry_dropped_total", "log", reason).add(lines)
+
+    def _finished(
+        self, request: Request, reply: Reply | None, bytes_in: int, bytes_out: int, aborted: bool
+    ) -> None:
+        """Count and log one request; called after its last byte."""
+        status = 499 if reply is None or aborted else reply.status
+        reason = request.reason
+        template = request.template
+        self._metrics.request_ended(
+            request.method,
+            template,
+            status,
+            reason if status >= 500 else "",
+            self._clock.now_s() - request.started_s,
+        )
+        if reason:
+            self._count_refusal(request, reason)
+        share = request.log_share
+        self._access_log.log(
+            request,
+            status=status,
+            route_id=request.route_id or None,
+            path_template=template or None,
+            upstream=request.upstream or None,
+            version=self._version,
+            stage=request.stage if reason else None,
+            reason=reason or None,
+            bytes_in=bytes_in,
+            bytes_out=bytes_out,
+            aborted=aborted,
+            partial=request.partial,
+            graphql_operation=request.graphql_operation or None,
+            share=share,
+        )
+
+    def _count_refusal(self, request: Request, reason: str) -> None:
+        if reason in _MISSES:
+            self._metrics.counter("bff_route_misses_total", reason).add()
+        self._metrics.counter("bff_refused_total", request.template, request.stage, reason).add()
+
+    # The node
+
+    async def _open_link(self, path: str) -> None:
+        reader, writer = await asyncio.open_unix_connection(path)
+        self._link = Link(reader, writer)
+        self._exits.push_async_callback(self._link.close)
+        await self._link.send(Hello(os.getpid()))
+        await self._tell_state()
+        listening = asyncio.get_running_loop().create_task(self._listen(self._link))
+
+        async def stop() -> None:
+            listening.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await listening
+
+        self._exits.push_async_callback(stop)
+
+    async def _tell_state(self) -> None:
+        assert self._link is not None
+        state = WorkerState(ready=True, version=self._version, routes=self._routes)
+        await self._link.send(state)
+
+    async def _listen(self, link: Link) -> None:
+        """Answer the node until it is gone."""
+        with contextlib.suppress(LinkClosed):
+            while True:
+                match await link.receive():
+                    case Reload(ask):
+                        await link.send(await self._reload(ask))
+                        await self._tell_state()
+                    case Drain():
+                        self.door.draining = True
+                    case other:
+                        self._events.note("link_message_unexpected", kind=type(other).__name__)
+
+    async def _reload(self, ask: int) -> Loaded:
+        """Compile what lies on disk now and swap; a refusal leaves everything as it was."""
+        try:
+            _, compiled = await self._compile()
+        except ConfigError as error:
+            self._metrics.counter("bff_config_refused_total", "compile").add()
+            problems = tuple(str(problem) for problem in error.problems[:20])
+            return Loaded(ask, ok=False, version=self._version, problems=problems)
+        await self._go_live(compiled)
+        self._current.swap(compiled.tools)
+        return Loaded(ask, ok=True, version=self._version)
+
+
+def worker_app(settings: WorkerSettings) -> Any:
+    """The ASGI app of one worker; called once in its process."""
+    # A worker whose listener died would serve on, unseen and unmanaged.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    return Gateway(settings)

@@ -1,0 +1,166 @@
+"""`bff serve`: one node - workers for traffic, and a small process for health, metrics and the watch."""
+
+import os
+import secrets
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from bff.app import WorkerSettings, worker_app
+from bff.cli.offline import compile_offline
+from bff.cli.report import errors, print_problems
+from bff.config.documents import Document
+from bff.config.gateway import Listener
+from bff.core.errors import ConfigError
+from bff.core.problems import Problem
+from bff.fronts.listener import ListenerSettings, ListenerTls, check_tls
+from bff.node import NodeSettings, free_port, run_node, why_not_bindable
+from bff.ratelimit.shared_store import create_table
+
+__all__ = ["serve"]
+
+_REFUSED = 2
+
+
+def serve(
+    mappings: Annotated[Path, typer.Argument(help="Folder of mapping files.")] = Path("mappings"),
+    watch: Annotated[bool, typer.Option(help="Take changed files over while serving.")] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Worker processes; default: what the file says.")
+    ] = None,
+    ready_file: Annotated[
+        Path | None, typer.Option(help="Written as JSON once traffic is taken: the addresses.")
+    ] = None,
+) -> None:
+    """Serve the mapped routes. Exit 2: refused to start, with every reason."""
+    try:
+        document, compiled = compile_offline(mappings)
+    except ConfigError as error:
+        print_problems(error.problems)
+        errors.print(f"not started: {len(error.problems)} problem(s)", style="red")
+        raise typer.Exit(_REFUSED) from None
+    print_problems(compiled.warnings)
+    settings = _node_settings(document, compiled.tools.version, mappings, watch, workers)
+    with tempfile.TemporaryDirectory(prefix="bff-run-") as folder:
+        code = _run(settings, mappings, ready_file, Path(folder))
+    raise typer.Exit(code)
+
+
+def _run(settings: NodeSettings, mappings: Path, ready_file: Path | None, folder: Path) -> int:
+    buckets = ""
+    if settings.listener.workers > 1:
+        # Connections spread over workers, so a bucket must be one for all of them.
+        buckets = str(folder / "buckets")
+        create_table(Path(buckets))
+    hash_key = secrets.token_bytes(32)
+
+    def load_app(link: str, metrics_folder: str) -> object:
+        return worker_app(
+            WorkerSettings(
+                mappings=str(mappings),
+                link=link,
+                metrics_folder=metrics_folder,
+                shared_buckets=buckets,
+                user_hash_key=hash_key,
+            )
+        )
+
+    def check() -> tuple[str, list[Problem]]:
+        try:
+            return compile_offline(mappings)[1].tools.version, []
+        except ConfigError as error:
+            return "", error.problems
+
+    def on_ready() -> None:
+        _say_ready(settings, ready_file)
+
+    return run_node(settings, load_app=load_app, check=check, on_ready=on_ready)
+
+
+def _say_ready(settings: NodeSettings, ready_file: Path | None) -> None:
+    listener = settings.listener
+    scheme = "https" if listener.tls else "http"
+    public = f"{scheme}://{_shown(listener.host)}:{listener.port}"
+    admin = f"http://{_shown(settings.admin_host)}:{settings.admin_port}"
+    errors.print(
+        f"serving {public}  admin {admin}  version {settings.version}  workers {listener.workers}",
+        style="green",
+    )
+    if ready_file is not None:
+        text = msgspec.json.encode({"public": public, "admin": admin, "pid": os.getpid()})
+        partial = ready_file.with_suffix(".partial")
+        partial.write_bytes(text)
+        partial.rename(ready_file)
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _node_settings(
+    document: Document, version: str, mappings: Path, watch: bool, workers: int | None
+) -> NodeSettings:
+    gateway = document.gateway.value.gateway
+    if len(gateway.listen) > 1:
+        _refuse("several `listen` entries are not built in this version; keep one")
+    entry = gateway.listen[0]
+    host, port = _address(entry.address)
+    admin_host, admin_port = _address(gateway.admin.address)
+    port = port or free_port(host)
+    admin_port = admin_port or free_port(admin_host)
+    for one_host, one_port in ((host, port), (admin_host, admin_port)):
+        why = why_not_bindable(one_host, one_port)
+        if why:
+            _refuse(f"{why}; stop what listens there or change gateway.listen or gateway.admin")
+    return NodeSettings(
+        listener=ListenerSettings(
+            host=host,
+            port=port,
+            workers=workers or gateway.workers or os.cpu_count() or 1,
+            http=str(entry.http),
+            tls=_tls(document, entry),
+            behind_proxy=bool(gateway.trusted_proxies),
+            finish_s=gateway.drain.finish,
+        ),
+        admin_host=admin_host,
+        admin_port=admin_port,
+        grace_s=gateway.drain.grace,
+        version=version,
+        watched=_watched(document, mappings) if watch else (),
+    )
+
+
+def _watched(document: Document, mappings: Path) -> tuple[Path, ...]:
+    gateway = document.gateway
+    sources = [
+        gateway.resolve(text, "gateway", "protos", index)
+        for index, text in enumerate(gateway.value.gateway.protos)
+    ]
+    return (mappings.resolve(), *(source.resolve() for source in sources))
+
+
+def _tls(document: Document, entry: Listener) -> ListenerTls | None:
+    if entry.tls is None:
+        return None
+    cert = document.gateway.resolve(entry.tls.cert, "gateway", "listen", 0, "tls", "cert")
+    kind, _, name = entry.tls.key.text.partition(":")
+    if kind != "file":
+        _refuse("listen[0].tls.key: the server reads keys from files; write file:/path")
+    tls = ListenerTls(cert=str(cert), key=name, min_version=entry.tls.min)
+    why = check_tls(tls)
+    if why:
+        _refuse(why)
+    return tls
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def _refuse(why: str) -> None:
+    errors.print(f"not started: {why}", style="red")
+    raise typer.Exit(_REFUSED)

@@ -1,0 +1,463 @@
+"""The door: raw ASGI in front of FastAPI. Judges a request's outside, hands it to the line, writes the reply.
+
+Nothing here knows a route. What the door decides: sizes, the canonical path, the client's address,
+ids, the request's own deadline, the flood bucket; then it reads the body for whoever asks, watches
+for a client that leaves, and writes.
+"""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from msgspec import Struct
+
+from bff.core.deadline import parse_grpc_timeout
+from bff.core.errors import ClientError, GatewayError, LimitedError
+from bff.core.exchange import Reply, Request
+from bff.core.headers import Headers
+from bff.core.ports import Clock, Random
+from bff.fronts.address import AddressReader
+from bff.fronts.canonical import canonical_path, check_query
+from bff.pipeline.respond import error_reply
+from bff.pipeline.route import Tools
+from bff.pipeline.run import handle
+from bff.snapshot.current import Current
+from bff.telemetry.traces import parse_traceparent
+
+__all__ = ["Door", "DoorCaps", "Finished"]
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+# request, reply (None: nothing was sent), octets of the body in and out, aborted
+Finished = Callable[[Request, Reply | None, int, int, bool], None]
+
+_HARD_DEADLINE_S = 30.0
+_LEAST_DEADLINE_S = 0.05
+# A client that left is noticed by the first sweep after its request is this old; looking earlier
+# would cost every fast request a task.
+_SWEEP_S = 0.02
+_PART_BYTES = 64 * 1024
+_STALL_S = 30.0
+_BODY_BASE_S = 10.0
+_BODY_BYTES_PER_S = 64 * 1024
+_SERVER = (b"server", b"bff")
+_CLOSE = ((b"connection", b"close"),)
+_HOST = re.compile(rb"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?").fullmatch
+_REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{8,128}").fullmatch
+# Given twice, two readers could take different ones.
+_SINGLE = frozenset(
+    {
+        b"host",
+        b"authorization",
+        b"content-type",
+        b"content-length",
+        b"x-api-key",
+        b"origin",
+        b"idempotency-key",
+        b"accept-version",
+        b"grpc-timeout",
+    }
+)
+
+
+_JUDGED = frozenset({b"transfer-encoding", b"expect"})
+
+
+class DoorCaps(Struct, frozen=True, kw_only=True):
+    """Sizes that bound one request, in octets and counts; `inflight` bounds one worker."""
+
+    path_bytes: int = 8 * 1024
+    query_bytes: int = 8 * 1024
+    headers_bytes: int = 32 * 1024
+    header_fields: int = 100
+    header_value_bytes: int = 8 * 1024
+    inflight: int = 1024
+
+
+class Door:
+    """Answers every HTTP request. `flood` admits by address; `finished` hears of every end."""
+
+    def __init__(
+        self,
+        *,
+        current: Current,
+        clock: Clock,
+        random: Random,
+        addresses: AddressReader,
+        caps: DoorCaps,
+        flood: Callable[[str], bool],
+        finished: Finished,
+    ) -> None:
+        self._current = current
+        self._now_s = clock.now_s
+        self._unix_s = clock.unix_s
+        self._bits = random.getrandbits
+        self._addresses = addresses
+        self._caps = caps
+        self._flood = flood
+        self._finished = finished
+        self._inflight: set[_Exchange] = set()
+        self._sweeping = False
+        self.draining = False
+
+    @property
+    def inflight(self) -> int:
+        """Requests that have not got their last byte."""
+        return len(self._inflight)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request."""
+        exchange = _Exchange(receive, self._now_s)
+        raw: list[tuple[bytes, bytes]] = scope["headers"]
+        request = self._admit_shape(scope, raw, exchange)
+        self._inflight.add(exchange)
+        if not self._sweeping:
+            self._start_sweeping()
+        tools = self._current.lease()
+        reply: Reply | None = None
+        sent = 0
+        aborted = True
+        try:
+            reply = await self._answer(request, scope, raw, tools, exchange)
+            sent = await self._write(request, reply, send, exchange)
+            aborted = False
+        except asyncio.CancelledError:
+            if not exchange.gone:
+                raise
+            # Ours, from the sweep: the client left, and there is nobody to answer.
+            exchange.task.uncancel()
+            request.reason = "CLIENT_GONE"
+        except _StalledError:
+            request.reason = "CLIENT_GONE"
+            # The server ends the connection of an app that fails, so that the client sees a cut and
+            # never takes a part for the whole.
+            raise
+        finally:
+            self._inflight.discard(exchange)
+            exchange.close()
+            self._current.release(tools)
+            self._finished(request, reply, exchange.body_bytes, sent, aborted)
+
+    # What the request looks like from outside
+
+    def _admit_shape(
+        self, scope: Scope, raw: list[tuple[bytes, bytes]], exchange: "_Exchange"
+    ) -> Request:
+        """The Request with nothing judged yet; ids first, so that every refusal has one."""
+        now_s = exchange.started_s
+        # RFC 9562 UUIDv7, whose 32 digits are a W3C trace id as well: one making, two names.
+        made = (
+            (int(self._unix_s() * 1000) << 80)
+            | 0x7000_8000_0000_0000_0000
+            | (self._bits(12) << 64)
+            | self._bits(62)
+        )
+        trace_id = f"{made:032x}"
+        client = scope["client"]
+        return Request(
+            method=scope["method"],
+            path="",
+            query=scope["query_string"],
+            headers=Headers(raw),
+            address=client[0] if client else "",
+            host="",
+            scheme=scope["scheme"],
+            protocol=scope["http_version"],
+            request_id=trace_id,
+            trace_id=trace_id,
+            span_id=f"{self._bits(64) | 1:016x}",
+            started_s=now_s,
+            deadline_s=now_s + _HARD_DEADLINE_S,
+            read_body=exchange.read_body,
+        )
+
+    async def _answer(
+        self,
+        request: Request,
+        scope: Scope,
+        raw: list[tuple[bytes, bytes]],
+        tools: Tools,
+        exchange: "_Exchange",
+    ) -> Reply:
+        try:
+            self._judge(request, scope, raw, exchange)
+        except GatewayError as error:
+            return error_reply(error, request, tools)
+        return await handle(request, tools)
+
+    def _judge(
+        self,
+        request: Request,
+        scope: Scope,
+        raw: list[tuple[bytes, bytes]],
+        exchange: "_Exchange",
+    ) -> None:
+        caps = self._caps
+        if len(self._inflight) > caps.inflight:
+            raise GatewayError("OVERLOADED", headers=_CLOSE)
+        path = scope["raw_path"]
+        if len(path) > caps.path_bytes or len(request.query) > caps.query_bytes:
+            raise ClientError("TARGET_TOO_LONG", headers=_CLOSE)
+        self._judge_headers(request, raw, exchange)
+        request.path = canonical_path(path)
+        if request.query:
+            check_query(request.query)
+        peer = request.address
+        request.address = self._addresses.read(peer, request.headers)
+        if self._addresses.is_trusted(peer):
+            self._believe(request)
+        if not self._flood(request.address):
+            raise LimitedError("RATE_LIMITED", retry_after_s=1)
+
+    def _judge_headers(
+        self, request: Request, raw: list[tuple[bytes, bytes]], exchange: "_Exchange"
+    ) -> None:
+        """Sizes, names, doubles, Host; the client's own deadline (edge of every later stage)."""
+        caps = self._caps
+        if len(raw) > caps.header_fields:
+            raise ClientError("HEADERS_TOO_LARGE", headers=_CLOSE)
+        size = 0
+        seen: dict[bytes, bytes] = {}
+        for name, value in raw:
+            size += len(name) + len(value)
+            if len(value) > caps.header_value_bytes or len(name) > 128:
+                raise ClientError("HEADERS_TOO_LARGE", headers=_CLOSE)
+            if name in _SINGLE:
+                if name in seen:
+                    raise _bad_header(name, "is given twice")
+                if not value.isascii():
+                    raise _bad_header(name, "has characters that are not ASCII")
+                seen[name] = value
+            elif name in _JUDGED or b"_" in name:
+                _judge_field(name, value)
+        if size > caps.headers_bytes:
+            raise ClientError("HEADERS_TOO_LARGE", headers=_CLOSE)
+        host = seen.get(b"host")
+        if host is None or not _HOST(host):
+            raise _bad_header(b"host", "is missing or not valid")
+        request.host = host.decode("ascii").lower()
+        length = seen.get(b"content-length")
+        if length is not None and length.isdigit():
+            exchange.declared_bytes = int(length)
+        hint = seen.get(b"grpc-timeout")
+        if hint is not None:
+            self._take_hint(request, hint)
+
+    @staticmethod
+    def _take_hint(request: Request, hint: bytes) -> None:
+        seconds = parse_grpc_timeout(hint.decode("ascii"))
+        if seconds is None:
+            raise _bad_header(b"grpc-timeout", "is not a timeout such as 500m")
+        ends_s = request.started_s + max(seconds, _LEAST_DEADLINE_S)
+        request.deadline_s = min(request.deadline_s, ends_s)
+
+    @staticmethod
+    def _believe(request: Request) -> None:
+        """What only a trusted proxy may say: the request id, and the trace that we continue."""
+        given = request.headers.text(b"x-request-id")
+        if given is not None and _REQUEST_ID(given):
+            request.request_id = given
+        parent = request.headers.get(b"traceparent")
+        if parent is None:
+            return
+        parsed = parse_traceparent(parent)
+        if parsed is not None:
+            request.trace_id, _, request.trace_sampled = parsed
+
+    # Writing
+
+    async def _write(
+        self, request: Request, reply: Reply, send: Send, exchange: "_Exchange"
+    ) -> int:
+        """Write the reply; returns the octets of its body. Large bodies go in parts, each under a stall limit."""
+        if not request.reason:
+            request.stage = "respond"
+        headers = reply.headers
+        headers.append((b"x-request-id", request.request_id.encode()))
+        headers.append(_SERVER)
+        if self.draining or exchange.unread:
+            headers.append((b"connection", b"close"))
+        head = request.method == "HEAD"
+        if reply.stream is not None:
+            return await self._write_stream(reply, send)
+        body = reply.body
+        if reply.status != 204:
+            headers.append((b"content-length", b"%d" % len(body)))
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        if head:
+            body = b""
+        if len(body) <= _PART_BYTES:
+            await send({"type": "http.response.body", "body": body})
+            return len(body)
+        for start in range(0, len(body), _PART_BYTES):
+            more = start + _PART_BYTES < len(body)
+            part = body[start : start + _PART_BYTES]
+            await self._send_part(send, part, more=more)
+        return len(body)
+
+    @staticmethod
+    async def _send_part(send: Send, part: bytes, *, more: bool) -> None:
+        try:
+            async with asyncio.timeout(_STALL_S):
+                await send({"type": "http.response.body", "body": part, "more_body": more})
+        except TimeoutError as error:
+            raise _StalledError("the client takes nothing") from error
+
+    async def _write_stream(self, reply: Reply, send: Send) -> int:
+        """Each part is handed to the server before the next is made, so at most one waits here."""
+        assert reply.stream is not None
+        parts = reply.stream
+        written = 0
+        try:
+            await send(
+                {"type": "http.response.start", "status": reply.status, "headers": reply.headers}
+            )
+            async for part in parts:
+                await self._send_part(send, part, more=True)
+                written += len(part)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            await parts.aclose()  # type: ignore[attr-defined] # streams are async generators
+        return written
+
+    # Clients that leave
+
+    def _start_sweeping(self) -> None:
+        self._sweeping = True
+        asyncio.get_running_loop().call_later(_SWEEP_S, self._sweep)
+
+    def _sweep(self) -> None:
+        """Watch the connection of each request that is older than one sweep; stop when none is left."""
+        if not self._inflight:
+            self._sweeping = False
+            return
+        oldest_s = self._now_s() - _SWEEP_S
+        for exchange in self._inflight:
+            if exchange.watchable and exchange.watcher is None and exchange.started_s <= oldest_s:
+                exchange.watch()
+        asyncio.get_running_loop().call_later(_SWEEP_S, self._sweep)
+
+    def cancel_all(self) -> int:
+        """End every request that is still running (the last step of a drain); how many there were."""
+        running = list(self._inflight)
+        for exchange in running:
+            exchange.leave()
+        return len(running)
+
+
+class _StalledError(Exception):
+    """A client took no byte of its reply for too long."""
+
+
+class _Exchange:
+    """One request's connection side: its body, and the wait for a client that leaves."""
+
+    __slots__ = (
+        "body_bytes",
+        "declared_bytes",
+        "gone",
+        "now_s",
+        "receive",
+        "started_s",
+        "task",
+        "unread",
+        "watchable",
+        "watcher",
+    )
+
+    def __init__(self, receive: Receive, now_s: Callable[[], float]) -> None:
+        self.receive = receive
+        self.now_s = now_s
+        self.started_s = now_s()
+        task = asyncio.current_task()
+        assert task is not None
+        self.task = task
+        self.body_bytes = 0
+        # Content-Length as sent; 0 where there is none (the server holds a body to what it declares).
+        self.declared_bytes = 0
+        self.gone = False
+        # False while a body is being read: only one may wait for messages.
+        self.watchable = True
+        self.watcher: asyncio.Task[None] | None = None
+        self.unread = False
+
+    async def read_body(self, cap_bytes: int) -> bytes:
+        """The whole body. Raises BODY_TOO_LARGE beyond the cap, BODY_TIMEOUT if it drips."""
+        if self.declared_bytes > cap_bytes:
+            self.unread = True
+            raise _too_large(cap_bytes)
+        self.watchable = False
+        self._stop_watching()
+        parts: list[bytes] = []
+        try:
+            async with asyncio.timeout(_BODY_BASE_S + cap_bytes / _BODY_BYTES_PER_S):
+                while True:
+                    message = await self.receive()
+                    if message["type"] == "http.disconnect":
+                        self.leave()
+                        # The cancellation set above arrives at this await and ends the request.
+                        await asyncio.sleep(0)
+                    part = message.get("body", b"")
+                    self.body_bytes += len(part)
+                    if self.body_bytes > cap_bytes:
+                        self.unread = True
+                        raise _too_large(cap_bytes)
+                    parts.append(part)
+                    if not message.get("more_body"):
+                        break
+        except TimeoutError as error:
+            self.unread = True
+            raise ClientError("BODY_TIMEOUT", headers=_CLOSE) from error
+        self.watchable = True
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def watch(self) -> None:
+        self.watcher = asyncio.get_running_loop().create_task(self._wait_for_leave())
+
+    async def _wait_for_leave(self) -> None:
+        while (await self.receive())["type"] != "http.disconnect":
+            pass
+        self.leave()
+
+    def leave(self) -> None:
+        if not self.gone:
+            self.gone = True
+            self.task.cancel()
+
+    def _stop_watching(self) -> None:
+        if self.watcher is not None:
+            self.watcher.cancel()
+            self.watcher = None
+
+    def close(self) -> None:
+        self._stop_watching()
+
+
+def _too_large(cap_bytes: int) -> ClientError:
+    return ClientError(
+        "BODY_TOO_LARGE",
+        f"The request body is larger than {cap_bytes} bytes.",
+        metadata={"limit": str(cap_bytes)},
+    )
+
+
+def _judge_field(name: bytes, value: bytes) -> None:
+    """Fields that we understand in one form only."""
+    if b"_" in name:
+        raise _bad_header(name, "has an underscore in its name")
+    if name == b"transfer-encoding" and value.lower() != b"chunked":
+        raise ClientError("TRANSFER_CODING", headers=_CLOSE)
+    if name == b"expect" and value.lower() != b"100-continue":
+        raise ClientError("EXPECTATION", headers=_CLOSE)
+
+
+def _bad_header(name: bytes, what: str) -> ClientError:
+    shown = name.decode("latin-1")
+    return ClientError(
+        "INVALID_HEADER",
+        f"The header {shown} {what}.",
+        metadata={"header": shown},
+        headers=_CLOSE,
+    )

@@ -1,0 +1,400 @@
+"""The node around its workers: health, metrics and admin over all of them, the watch on files, the drain.
+
+This process serves no traffic, so it answers while every worker is busy. Its child is the listener
+(granian), whose children are the workers; each worker opens a link back here. When this process
+ends, its children do.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import multiprocessing
+import os
+import signal
+import socket
+import tempfile
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI
+from msgspec import Struct
+
+from bff.control.link import Drain, Hello, Link, LinkClosed, Loaded, Reload, WorkerState
+from bff.control.watch import watch_files
+from bff.core.ports import SystemClock
+from bff.core.problems import Problem
+from bff.fronts.health import NodeView, health_router
+from bff.fronts.listener import ListenerSettings, serve_listener
+from bff.telemetry.exposition import CONTENT_TYPE, NodeTotals
+from bff.telemetry.line_writer import LineWriter
+from bff.telemetry.logs import EventLog
+from bff.telemetry.metrics import Sample, read_file
+
+__all__ = ["Node", "NodeSettings", "free_port", "run_node", "why_not_bindable"]
+
+_RELOAD_TIMEOUT_S = 60.0
+_PR_SET_PDEATHSIG = 1
+
+
+class NodeSettings(Struct, frozen=True, kw_only=True):
+    """What a node needs to know; addresses as host and port (port 0 is chosen before this)."""
+
+    listener: ListenerSettings
+    admin_host: str
+    admin_port: int
+    grace_s: float
+    version: str
+    watched: tuple[Path, ...] = ()
+
+
+class _Worker:
+    """One worker as the node knows it."""
+
+    def __init__(self, link: Link, pid: int) -> None:
+        self.link = link
+        self.pid = pid
+        self.state = WorkerState(ready=False, version="", routes=0)
+        self.answers: dict[int, asyncio.Future[Loaded]] = {}
+
+
+class Node:
+    """The running node. `check` judges the files on disk and says what is wrong with them."""
+
+    def __init__(
+        self,
+        settings: NodeSettings,
+        *,
+        check: Callable[[], tuple[str, list[Problem]]],
+        log: EventLog,
+        metrics_folder: Path,
+    ) -> None:
+        self._settings = settings
+        self._check = check
+        self._log = log
+        self._metrics_folder = metrics_folder
+        self._totals = NodeTotals()
+        self._workers: dict[int, _Worker] = {}
+        self._asks = count(1)
+        self._started = False
+        self._draining = False
+        self._version = settings.version
+        self._refused: tuple[str, ...] = ()
+        self._changed = asyncio.Event()
+
+    def view(self) -> NodeView:
+        """What health shows."""
+        ready = [w for w in self._workers.values() if w.state.ready]
+        wanted = self._settings.listener.workers
+        reasons = []
+        if self._draining:
+            reasons.append("draining")
+        if not ready:
+            reasons.append("no worker is ready")
+        details = [f"{len(ready)} of {wanted} workers are ready"] if len(ready) < wanted else []
+        details += [f"last change refused: {text}" for text in self._refused]
+        return NodeView(
+            started=self._started,
+            reasons=tuple(reasons),
+            version=self._version,
+            workers=tuple(
+                {
+                    "pid": worker.pid,
+                    "ready": worker.state.ready,
+                    "version": worker.state.version,
+                    "routes": worker.state.routes,
+                }
+                for worker in self._workers.values()
+            ),
+            details=tuple(details),
+        )
+
+    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Hold one worker's link for as long as the worker lives."""
+        link = Link(reader, writer)
+        try:
+            hello = await link.receive()
+            if not isinstance(hello, Hello):
+                return
+            worker = _Worker(link, hello.pid)
+            self._workers[hello.pid] = worker
+            try:
+                await self._listen(worker)
+            finally:
+                self._forget(worker)
+        except LinkClosed:
+            return
+        finally:
+            await link.close()
+
+    async def _listen(self, worker: _Worker) -> None:
+        while True:
+            message = await worker.link.receive()
+            match message:
+                case WorkerState():
+                    worker.state = message
+                    self._note_started()
+                case Loaded():
+                    waiting = worker.answers.pop(message.ask, None)
+                    if waiting is not None and not waiting.done():
+                        waiting.set_result(message)
+                case _:
+                    return
+
+    def _note_started(self) -> None:
+        ready = sum(worker.state.ready for worker in self._workers.values())
+        if ready >= self._settings.listener.workers:
+            self._started = True
+        self._changed.set()
+
+    def _forget(self, worker: _Worker) -> None:
+        del self._workers[worker.pid]
+        for waiting in worker.answers.values():
+            waiting.cancel()
+        # Counters must not fall when a worker is replaced, so its last numbers stay.
+        self._totals.retire(self._samples_of(worker.pid))
+        self._metrics_folder.joinpath(str(worker.pid)).unlink(missing_ok=True)
+        self._changed.set()
+        if not self._draining:
+            self._log.note("worker_gone", pid=worker.pid)
+
+    async def wait_started(self) -> None:
+        """Until every worker has said that it is ready."""
+        while not self._started:
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def metrics(self) -> tuple[bytes, str]:
+        """Prometheus text over all workers. Their tables are read where they lie, busy or not."""
+        samples = [self._samples_of(pid) for pid in self._workers]
+        return self._totals.render(samples), CONTENT_TYPE.decode()
+
+    def _samples_of(self, pid: int) -> list[Sample]:
+        try:
+            return read_file(self._metrics_folder / str(pid))
+        except (OSError, ValueError):
+            # Not there yet, or torn by a crash: nothing was counted that could be shown.
+            return []
+
+    async def reload(self) -> None:
+        """The files changed: judge them, and only if they are sound tell the workers to swap."""
+        version, problems = await asyncio.to_thread(self._check)
+        if problems:
+            self._refused = tuple(str(problem) for problem in problems[:20])
+            for problem in problems:
+                self._log.note("config_refused", problem=str(problem), live=self._version)
+            return
+        self._refused = ()
+        if version == self._version:
+            return
+        answers = await asyncio.gather(
+            *(self._reload_worker(worker) for worker in list(self._workers.values()))
+        )
+        applied = sum(answers)
+        self._version = version
+        self._log.note("config_applied", version=version, workers=applied, of=len(answers))
+
+    async def _reload_worker(self, worker: _Worker) -> bool:
+        number = next(self._asks)
+        waiting: asyncio.Future[Loaded] = asyncio.get_running_loop().create_future()
+        worker.answers[number] = waiting
+        try:
+            async with asyncio.timeout(_RELOAD_TIMEOUT_S):
+                await worker.link.send(Reload(number))
+                answer = await waiting
+        except (LinkClosed, TimeoutError):
+            return False
+        finally:
+            worker.answers.pop(number, None)
+        if not answer.ok:
+            problems = "; ".join(answer.problems)
+            self._log.note("worker_refused_config", pid=worker.pid, problems=problems)
+        return answer.ok
+
+    async def drain(self) -> None:
+        """Unready first; clients are asked to leave; then the listener is told to stop."""
+        self._draining = True
+        for worker in list(self._workers.values()):
+            with contextlib.suppress(LinkClosed):
+                await worker.link.send(Drain())
+
+    @property
+    def grace_s(self) -> float:
+        """How long balancers get to notice."""
+        return self._settings.grace_s
+
+
+def run_node(
+    settings: NodeSettings,
+    *,
+    load_app: Callable[[str, str], object],
+    check: Callable[[], tuple[str, list[Problem]]],
+    on_ready: Callable[[], None],
+) -> int:
+    """Run until SIGTERM or SIGINT; returns the exit code.
+
+    `load_app` gets the link's socket path and the folder for tables of metrics.
+
+    The listener is forked before any loop, thread or channel exists here.
+    """
+    with tempfile.TemporaryDirectory(prefix="bff-node-") as folder:
+        link_path = str(Path(folder) / "link")
+        metrics_folder = Path(folder) / "metrics"
+        metrics_folder.mkdir()
+        listening = multiprocessing.get_context("fork").Process(
+            target=_run_listener,
+            args=(settings.listener, load_app, link_path, str(metrics_folder)),
+            name="bff-listener",
+        )
+        # The link must exist before the first worker wants it.
+        link_socket = socket.socket(socket.AF_UNIX)
+        link_socket.bind(link_path)
+        link_socket.listen(128)
+        listening.start()
+        try:
+            return asyncio.run(
+                _supervise(settings, link_socket, listening, check, on_ready, metrics_folder)
+            )
+        finally:
+            if listening.is_alive():
+                listening.terminate()
+                listening.join(settings.listener.finish_s + 5)
+            if listening.is_alive():
+                listening.kill()
+                listening.join()
+
+
+def _run_listener(
+    settings: ListenerSettings,
+    load_app: Callable[[str, str], object],
+    link_path: str,
+    metrics_folder: str,
+) -> None:
+    # Die with the node, whatever ended it: an orphaned listener would hold the port.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    # A terminal's Ctrl-C goes to the whole group; the node alone decides when we stop.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    serve_listener(settings, lambda: load_app(link_path, metrics_folder))
+
+
+async def _supervise(
+    settings: NodeSettings,
+    link_socket: socket.socket,
+    listening: multiprocessing.process.BaseProcess,
+    check: Callable[[], tuple[str, list[Problem]]],
+    on_ready: Callable[[], None],
+    metrics_folder: Path,
+) -> int:
+    lines = LineWriter(fd=2, count_dropped=lambda _reason, _lines: None)
+    lines.start()
+    log = EventLog(write=lines.write, clock=SystemClock())
+    node = Node(settings, check=check, log=log, metrics_folder=metrics_folder)
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    gone = asyncio.Event()
+    loop.add_reader(listening.sentinel, gone.set)
+    links = await asyncio.start_unix_server(node.accept, sock=link_socket)
+    admin = _AdminServer(_admin_app(node), settings.admin_host, settings.admin_port)
+    async with asyncio.TaskGroup() as tasks:
+        serving = tasks.create_task(admin.serve())
+        watching = tasks.create_task(_watch(node, settings.watched))
+        code = await _until_end(node, stop, gone, listening, on_ready)
+        watching.cancel()
+        admin.should_exit = True
+        await serving
+    loop.remove_reader(listening.sentinel)
+    links.close()
+    if code:
+        log.note("listener_ended", exit_code=listening.exitcode or 0)
+    await lines.close()
+    return code
+
+
+async def _until_end(
+    node: Node,
+    stop: asyncio.Event,
+    gone: asyncio.Event,
+    listening: multiprocessing.process.BaseProcess,
+    on_ready: Callable[[], None],
+) -> int:
+    """Wait for start, then for the end, then drain. A second signal skips the grace."""
+    started = asyncio.ensure_future(node.wait_started())
+    stopping = asyncio.ensure_future(stop.wait())
+    dying = asyncio.ensure_future(gone.wait())
+    try:
+        await asyncio.wait((started, stopping, dying), return_when=asyncio.FIRST_COMPLETED)
+        if started.done():
+            on_ready()
+            await asyncio.wait((stopping, dying), return_when=asyncio.FIRST_COMPLETED)
+        if dying.done():
+            return 70
+        await node.drain()
+        stop.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(node.grace_s):
+                await stop.wait()
+        listening.terminate()
+        await gone.wait()
+    finally:
+        for task in (started, stopping, dying):
+            task.cancel()
+    return 0
+
+
+async def _watch(node: Node, watched: tuple[Path, ...]) -> None:
+    if watched:
+        async for _changes in watch_files(watched):
+            await node.reload()
+
+
+def _admin_app(node: Node) -> FastAPI:
+    app = FastAPI(title="bff admin", docs_url=None, redoc_url=None, openapi_url=None)
+    app.include_router(health_router(view=node.view, metrics=node.metrics))
+    return app
+
+
+class _AdminServer(uvicorn.Server):
+    """uvicorn inside the node's own loop; signals are the node's."""
+
+    def __init__(self, app: FastAPI, host: str, port: int) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                host=host,
+                port=port,
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                timeout_keep_alive=10,
+                limit_concurrency=64,
+                server_header=False,
+            )
+        )
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to the node."""
+        yield
+
+
+def free_port(host: str) -> int:
+    """A port that was free a moment ago, for addresses written with port 0."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def why_not_bindable(host: str, port: int) -> str:
+    """Why we cannot listen there; empty if we can. Without SO_REUSEPORT, so a second node is noticed."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except OSError as error:
+        return f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}"
+    return ""

@@ -1,0 +1,228 @@
+"""What a mapped route does: one unary call, a download (google.api.HttpBody), or a server stream."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from typing import cast
+
+from msgspec import Struct
+
+from bff.core.errors import ClientError, GatewayError, UpstreamError
+from bff.core.exchange import Inputs, Json, Principal, Reply, Request, Ticket
+from bff.core.headers import Headers
+from bff.core.status import Code
+from bff.pipeline.outbound import upstream_metadata
+from bff.pipeline.respond import error_text
+from bff.pipeline.route import Identify, Match, Tools
+from bff.transcoding.binding import Binder, judge_content_type
+from bff.transcoding.streaming import Framer, choose_framing, framer_for
+from bff.upstream.call import Operation, UpstreamStack
+from bff.wire.channel import UnaryReply
+
+__all__ = ["Bound", "Download", "Streamed", "Unary"]
+
+_JSON = (b"content-type", b"application/json")
+_NOSNIFF = (b"x-content-type-options", b"nosniff")
+_NO_STORE = (b"cache-control", b"no-store")
+_EMPTY_HEADERS = Headers()
+
+
+class Bound(Struct, kw_only=True, eq=False):
+    """What every mapped route has: the binder in front, the call behind.
+
+    `metadata_in` names the client headers that pass, as (header, metadata name) pairs;
+    `metadata_out` the reply metadata that comes back as headers.
+    """
+
+    binder: Binder
+    operation: Operation
+    stack: UpstreamStack
+    identity: Identify
+    body_cap_bytes: int
+    metadata_in: tuple[tuple[bytes, str], ...] = ()
+    metadata_set: tuple[tuple[str, str], ...] = ()
+    metadata_out: frozenset[str] = frozenset()
+
+    async def validate(self, request: Request, ticket: Ticket, match: Match) -> Inputs:
+        """Bind path, query and body to the request message."""
+        binder = self.binder
+        body = b""
+        if binder.takes_body:
+            body = await request.read_body(self.body_cap_bytes)
+            if body:
+                judge_content_type(request.headers.get(b"content-type"))
+        elif _announces_body(request.headers) and await request.read_body(self.body_cap_bytes):
+            raise ClientError("BODY_NOT_ALLOWED")
+        return Inputs(ticket=ticket, message=binder.bind(match.captures, request.query, body))
+
+    async def call(self, request: Request, inputs: Inputs) -> UnaryReply:
+        """The one call, under the request's deadline."""
+        return await self.stack.unary(
+            self.operation,
+            inputs.message,
+            self.metadata(request, inputs.ticket.permit.principal),
+            request.deadline_s,
+            request.calls,
+            want_metadata=bool(self.metadata_out),
+        )
+
+    def metadata(
+        self, request: Request, principal: Principal
+    ) -> tuple[tuple[str, str | bytes], ...]:
+        """Everything that crosses to the service: ours, identity, and the listed client headers."""
+        passed: list[tuple[str, str | bytes]] = []
+        for header, name in self.metadata_in:
+            passed.extend(
+                (name, value.decode("ascii"))
+                for value in request.headers.all(header)
+                if value.isascii() and value.decode("ascii").isprintable()
+            )
+        passed.extend(self.metadata_set)
+        return (*upstream_metadata(request), *self.identity(principal), *passed)
+
+    def reply_headers(
+        self, metadata: tuple[tuple[str, str | bytes], ...]
+    ) -> list[tuple[bytes, bytes]]:
+        """Reply metadata that the route lists, as header fields; values with control characters are dropped."""
+        listed = self.metadata_out
+        if not listed:
+            return []
+        return [
+            (name.encode(), value.encode("latin-1", "replace"))
+            for name, value in metadata
+            if name in listed and isinstance(value, str) and value.isprintable()
+        ]
+
+
+def _announces_body(headers: Headers) -> bool:
+    length = headers.get(b"content-length")
+    if length is not None:
+        return length != b"0"
+    return headers.get(b"transfer-encoding") is not None
+
+
+class Unary(Struct, kw_only=True, eq=False):
+    """One call, its reply message as JSON."""
+
+    bound: Bound
+    write: Callable[[bytes], bytes]
+    status: int = 200
+
+    async def validate(self, request: Request, ticket: Ticket, match: Match) -> Inputs:
+        """As `Bound`."""
+        return await self.bound.validate(request, ticket, match)
+
+    async def fetch(self, request: Request, inputs: Inputs, match: Match, tools: Tools) -> Json:
+        """Wire bytes of the reply, and its metadata where the route lists some."""
+        return await self.bound.call(request, inputs)
+
+    def shape(self, answers: Json, ticket: Ticket, match: Match) -> Reply:
+        """JSON of the reply message."""
+        headers = [_JSON, _NO_STORE, _NOSNIFF]
+        if self.bound.metadata_out:
+            headers += self.bound.reply_headers(answers.metadata)
+        return Reply(self.status, headers, self.write(answers.message))
+
+
+class Download(Struct, kw_only=True, eq=False):
+    """One call whose reply is a google.api.HttpBody: its octets, under its own media type."""
+
+    bound: Bound
+    read: Callable[[bytes], tuple[str, bytes]]
+    status: int = 200
+
+    async def validate(self, request: Request, ticket: Ticket, match: Match) -> Inputs:
+        """As `Bound`."""
+        return await self.bound.validate(request, ticket, match)
+
+    async def fetch(self, request: Request, inputs: Inputs, match: Match, tools: Tools) -> Json:
+        """Wire bytes of the HttpBody."""
+        return await self.bound.call(request, inputs)
+
+    def shape(self, answers: Json, ticket: Ticket, match: Match) -> Reply:
+        """The octets as they are."""
+        content_type, data = self.read(answers.message)
+        headers = [(b"content-type", content_type.encode()), _NO_STORE, _NOSNIFF]
+        return Reply(self.status, headers + self.bound.reply_headers(answers.metadata), data)
+
+
+class Streamed(Struct, kw_only=True, eq=False):
+    """A server stream, each message as JSON in the framing that the client accepts.
+
+    The first message (or the end, or the error) decides status and headers, so an error before it is
+    an ordinary error reply. `max_duration_s` ends the stream, `deadline_s` only bounds the wait for
+    its first message.
+    """
+
+    bound: Bound
+    write: Callable[[bytes], bytes]
+    default_framing: str
+    max_duration_s: float
+    idle_s: float
+
+    async def validate(self, request: Request, ticket: Ticket, match: Match) -> Inputs:
+        """As `Bound`."""
+        return await self.bound.validate(request, ticket, match)
+
+    async def fetch(self, request: Request, inputs: Inputs, match: Match, tools: Tools) -> Json:
+        """The framing, the first message (None: an empty stream) and what follows."""
+        framing = framer_for(choose_framing(request.headers.get(b"accept"), self.default_framing))
+        messages = self.bound.stack.stream(
+            self.bound.operation,
+            inputs.message,
+            self.bound.metadata(request, inputs.ticket.permit.principal),
+            tools.clock.now_s() + self.max_duration_s,
+            request.calls,
+        )
+        try:
+            async with asyncio.timeout(request.deadline_s - tools.clock.now_s()):
+                first = await anext(messages, None)
+        except TimeoutError as error:
+            await messages.aclose()
+            raise self._late("no first message came in time") from error
+        except BaseException:
+            await messages.aclose()
+            raise
+        return framing, self._frames(framing, first, messages, request, tools)
+
+    async def _frames(
+        self,
+        framing: Framer,
+        first: bytes | None,
+        messages: AsyncGenerator[bytes, None],
+        request: Request,
+        tools: Tools,
+    ) -> AsyncIterator[bytes]:
+        """Frames, one per message; a message is taken from the service only when the last was written."""
+        yielded = framing.start()
+        try:
+            message = first
+            while message is not None:
+                yield yielded + framing.message(self.write(message))
+                yielded = b""
+                try:
+                    async with asyncio.timeout(self.idle_s):
+                        message = await anext(messages, None)
+                except TimeoutError as error:
+                    raise self._late("the stream was silent for too long") from error
+            yield yielded + framing.end()
+        except GatewayError as error:
+            # The status line is gone; the error is the last frame, and the log has its reason.
+            request.reason = error.reason
+            yield yielded + framing.error(error_text(error, request, tools))
+        finally:
+            await messages.aclose()
+
+    def _late(self, detail: str) -> UpstreamError:
+        return UpstreamError(
+            "TIMEOUT",
+            code=Code.DEADLINE_EXCEEDED,
+            origin="wire",
+            upstream=self.bound.stack.name,
+            detail=detail,
+        )
+
+    def shape(self, answers: Json, ticket: Ticket, match: Match) -> Reply:
+        """Headers of the chosen framing; the body comes as it is made."""
+        framing, frames = answers
+        headers = [(b"content-type", cast("Framer", framing).content_type), _NO_STORE, _NOSNIFF]
+        return Reply(200, headers, stream=frames)

@@ -1,0 +1,91 @@
+"""The stages before a service is asked: match, authenticate, authorize, take tokens, validate.
+
+Each hands on a value that only it makes, and the next demands it, so none can be left out.
+"""
+
+from collections.abc import Mapping
+
+from bff.core.errors import ClientError
+from bff.core.exchange import ANONYMOUS, Inputs, Json, Permit, Principal, Reply, Request, Ticket
+from bff.pipeline.route import CompiledRoute, Match, Tools, scope_of
+from bff.transcoding.route_trie import WrongMethod
+
+__all__ = ["authenticate", "authorize", "find_route", "take_tokens", "validate"]
+
+
+def find_route(request: Request, tools: Tools) -> Match | Reply:
+    """The route of a request. Raises 404 NO_ROUTE, 405 METHOD_NOT_ALLOWED with Allow.
+
+    OPTIONS without a rule of its own is answered here: 204 with Allow (RFC 9110 9.3.7).
+    """
+    found = tools.trie.find(request.method, request.path)
+    if found is None:
+        request.stage = "match"
+        raise ClientError("NO_ROUTE")
+    if isinstance(found, WrongMethod):
+        request.stage = "match"
+        allow = ", ".join(found.allow).encode()
+        if request.method == "OPTIONS":
+            return Reply(204, [(b"allow", allow)])
+        raise ClientError("METHOD_NOT_ALLOWED", headers=((b"allow", allow),))
+    route = found.value
+    request.route_id = route.id
+    request.template = route.template
+    request.upstream = route.upstream
+    request.log_share = route.log_share
+    ends_s = request.started_s + route.deadline_s
+    request.deadline_s = min(request.deadline_s, ends_s)
+    return Match(route, found.captures, found.implied_head)
+
+
+async def authenticate(request: Request, match: Match) -> Principal:
+    """Who calls: a Principal, or 401. Awaits only where a key set must be fetched."""
+    request.stage = "authenticate"
+    authenticator = match.route.authenticator
+    if authenticator is None:
+        return ANONYMOUS
+    principal = authenticator.authenticate_now(request.headers, request.address)
+    if principal is None:
+        principal = await authenticator.authenticate(request.headers, request.address)
+    request.principal = principal
+    return principal
+
+
+async def authorize(request: Request, principal: Principal, match: Match) -> Permit:
+    """May they: a Permit, or 401 without a credential, 403 with the rule's name."""
+    request.stage = "authorize"
+
+    def scope() -> Mapping[str, Json]:
+        return scope_of(request, principal, path_of(match.route, match.captures), {})
+
+    match.route.access.check(principal, scope)
+    return Permit(principal)
+
+
+async def take_tokens(request: Request, permit: Permit, match: Match, tools: Tools) -> Ticket:
+    """Tokens of every bucket that applies, all or none: a Ticket, or 429."""
+    limits = match.route.limits
+    if limits is None:
+        return Ticket(permit)
+    request.stage = "limit"
+    limiter = tools.limiter
+    taken = limiter.take_now(limits, permit.principal, request.address, request.headers)
+    if taken is None:
+        taken = await limiter.take(limits, permit.principal, request.address, request.headers)
+    request.ticket_headers = taken.headers
+    return Ticket(permit, taken.headers)
+
+
+async def validate(request: Request, ticket: Ticket, match: Match) -> Inputs:
+    """Read and judge what was sent: Inputs, or 400, 413, 415."""
+    request.stage = "validate"
+    return await match.route.work.validate(request, ticket, match)
+
+
+def path_of(route: CompiledRoute, captures: tuple[str, ...]) -> dict[str, Json]:
+    """Path variables by name; a variable with dots is found under its whole text and its last part."""
+    named: dict[str, Json] = {}
+    for name, text in zip(route.variables, captures, strict=True):
+        named[name] = text
+        named.setdefault(name.rpartition(".")[2], text)
+    return named

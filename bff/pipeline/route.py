@@ -1,0 +1,138 @@
+"""What the snapshot prepares for one route: everything a request needs, worked out when config is read.
+
+A stage that a route does not use is absent here (None), not skipped by a test at request time.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol
+
+from msgspec import Struct
+
+from bff.auth.access import Access, principal_view
+from bff.auth.authenticator import Authenticator
+from bff.core.events import Emit
+from bff.core.exchange import Inputs, Json, Principal, Reply, Request, Ticket
+from bff.core.ports import Clock
+from bff.ratelimit.limiter import Limiter
+from bff.ratelimit.policies import RouteLimits
+from bff.transcoding.json_codec import Codec
+from bff.transcoding.route_trie import RouteTrie
+from bff.upstream.call import Operation, UpstreamStack
+
+__all__ = [
+    "CompiledRoute",
+    "Identify",
+    "InnerOperation",
+    "Match",
+    "Tools",
+    "Work",
+    "auth_of",
+    "scope_of",
+]
+
+
+# Metadata that tells a service who calls.
+Identify = Callable[[Principal], tuple[tuple[str, str | bytes], ...]]
+
+
+class Work(Protocol):
+    """What a route does with a ticket in hand: one call, a stream, an aggregate, a GraphQL operation."""
+
+    async def validate(self, request: Request, ticket: Ticket, match: "Match") -> Inputs:
+        """Read and judge the request: 400, 413, 415. The first line that may read the body."""
+        ...
+
+    async def fetch(self, request: Request, inputs: Inputs, match: "Match", tools: "Tools") -> Json:
+        """Ask the services. What comes back is the work's own business until `shape`."""
+        ...
+
+    def shape(self, answers: Json, ticket: Ticket, match: "Match") -> Reply:
+        """Turn the answers into the public reply."""
+        ...
+
+
+class CompiledRoute(Struct, kw_only=True, eq=False):
+    """One route, ready to run. `template` is the label of logs and metrics, `deadline_s` a duration."""
+
+    id: str
+    template: str
+    method: str
+    upstream: str
+    deadline_s: float
+    authenticator: Authenticator | None
+    access: Access
+    limits: RouteLimits | None
+    work: Work
+    body_cap_bytes: int
+    # Names of the path variables, in template order.
+    variables: tuple[str, ...] = ()
+    # The part of good requests that the access log has; failed ones are always there.
+    log_share: float = 1.0
+    # Shown by `bff routes`: what is called, how it is guarded.
+    operation: str = ""
+    guard: str = ""
+    policies: tuple[str, ...] = ()
+
+
+class Match(Struct):
+    """The route of this request and the texts of its path variables, decoded, in template order."""
+
+    route: CompiledRoute
+    captures: tuple[str, ...]
+    implied_head: bool = False
+
+
+class InnerOperation(Struct, kw_only=True, eq=False):
+    """An operation as aggregates and GraphQL call it: its own permit, its own limits, trees for messages.
+
+    `encode` turns a request tree into wire bytes (ClientError where a value does not fit), `decode`
+    the reply's wire bytes into a tree.
+    """
+
+    operation: Operation
+    stack: UpstreamStack
+    access: Access
+    limits: RouteLimits | None
+    identity: Identify
+    encode: Callable[[Json], bytes]
+    decode: Callable[[bytes], Json]
+
+
+class Tools(Struct, kw_only=True, eq=False):
+    """What every stage may use, for as long as its snapshot lives."""
+
+    version: str
+    clock: Clock
+    emit: Emit
+    limiter: Limiter
+    codec: Codec
+    trie: RouteTrie[CompiledRoute]
+    # ErrorInfo's domain and the realm of WWW-Authenticate.
+    domain: str
+    realm: str
+    operations: Mapping[str, InnerOperation]
+    # Requests that hold this snapshot; the last one out closes what nobody else uses.
+    leases: int = 0
+    closing: Callable[[], Awaitable[None]] | None = None
+
+
+def scope_of(
+    request: Request, principal: Principal, path: Mapping[str, Json], query: Mapping[str, Json]
+) -> dict[str, Json]:
+    """The names that access rules and expressions read: `auth`, `path`, `query`, `request`."""
+    return {
+        "auth": auth_of(principal),
+        "path": path,
+        "query": query,
+        "request": {
+            "method": request.method,
+            "host": request.host,
+            "address": request.address,
+            "path": request.path,
+        },
+    }
+
+
+def auth_of(principal: Principal) -> dict[str, Json]:
+    """The principal as expressions see it; claims first, so that none can pose as a checked value."""
+    return {**principal.claims, **principal_view(principal)}

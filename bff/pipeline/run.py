@@ -1,0 +1,54 @@
+"""The straight line: one request through every stage, in the order of the lines below.
+
+`handle` is what fronts call; it holds the one broad `except` and always comes back with a reply.
+"""
+
+import asyncio
+import traceback
+
+from bff.core.errors import GatewayError
+from bff.core.events import Noted
+from bff.core.exchange import Reply, Request
+from bff.pipeline.inbound import authenticate, authorize, find_route, take_tokens, validate
+from bff.pipeline.outbound import fetch_all, shape_reply
+from bff.pipeline.respond import bug_reply, error_reply
+from bff.pipeline.route import Match, Tools
+
+__all__ = ["handle", "run"]
+
+
+async def run(request: Request, match: Match, tools: Tools) -> Reply:
+    """Carry one request through every stage. What to call was planned when the route was compiled."""
+    principal = await authenticate(request, match)  # Principal  or 401
+    permit = await authorize(request, principal, match)  # Permit     or 403
+    ticket = await take_tokens(request, permit, match, tools)  # Ticket     or 429
+    inputs = await validate(request, ticket, match)  # Inputs     or 400, 413, 415
+    answers = await fetch_all(request, inputs, match, tools)  # call, aggregate
+    return shape_reply(answers, ticket, match)
+
+
+async def handle(request: Request, tools: Tools) -> Reply:
+    """Match, run, and turn whatever happens into a reply. Raises nothing but CancelledError."""
+    try:
+        match = find_route(request, tools)
+        if isinstance(match, Reply):
+            return match
+        return await run(request, match, tools)
+    except GatewayError as error:
+        return error_reply(error, request, tools)
+    except asyncio.CancelledError:
+        raise
+    except Exception as error:
+        # The one broad except: a bug costs its own request and leaves a trace in the log.
+        tools.emit(
+            Noted(
+                "bug",
+                {
+                    "request_id": request.request_id,
+                    "route_id": request.route_id,
+                    "stage": request.stage,
+                    "trace": "".join(traceback.format_exception(error)[-12:]),
+                },
+            )
+        )
+        return bug_reply(request, tools)

@@ -1,0 +1,119 @@
+"""What an aggregate's route does: read inputs, run the plan's sources through the line, merge one reply."""
+
+from collections.abc import Mapping
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+from msgspec import Struct
+
+from bff.aggregate.merge import answer_of
+from bff.aggregate.outcome import Outcome
+from bff.aggregate.plan import Plan
+from bff.aggregate.run import run_plan
+from bff.core.errors import ClientError, Violation
+from bff.core.exchange import Inputs, Json, Reply, Request, Ticket
+from bff.core.problems import nearest
+from bff.pipeline.inbound import path_of
+from bff.pipeline.outbound import call_inner
+from bff.pipeline.route import InnerOperation, Match, Tools, scope_of
+from bff.transcoding.binding import judge_content_type
+
+__all__ = ["Screen"]
+
+_JSON = (b"content-type", b"application/json")
+_NOSNIFF = (b"x-content-type-options", b"nosniff")
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+
+
+class Screen(Struct, kw_only=True, eq=False):
+    """An aggregate. `operations` are those of its sources, `query_names` the parameters that it reads."""
+
+    plan: Plan
+    operations: Mapping[str, InnerOperation]
+    query_names: frozenset[str]
+    takes_body: bool
+    body_cap_bytes: int
+    max_parameters: int
+
+    async def validate(self, request: Request, ticket: Ticket, match: Match) -> Inputs:
+        """Path, query and body as trees. Raises 400 UNKNOWN_PARAMETER and the like."""
+        body: Json = None
+        if self.takes_body:
+            body = await self._read_body(request)
+        query = self._read_query(request.query)
+        path = path_of(match.route, match.captures)
+        scope = scope_of(request, ticket.permit.principal, path, query)
+        return Inputs(ticket=ticket, tree={**scope, "body": body})
+
+    async def _read_body(self, request: Request) -> Json:
+        text = await request.read_body(self.body_cap_bytes)
+        if not text:
+            return None
+        judge_content_type(request.headers.get(b"content-type"))
+        try:
+            return _decode(text)
+        except msgspec.DecodeError as error:
+            raise ClientError("INVALID_JSON", detail=str(error)) from error
+
+    def _read_query(self, query: bytes) -> dict[str, Json]:
+        if not query:
+            return {}
+        pairs = [pair for pair in query.split(b"&") if pair]
+        if len(pairs) > self.max_parameters:
+            raise ClientError("TOO_MANY_PARAMETERS")
+        tree: dict[str, Json] = {}
+        faults: list[Violation] = []
+        unknown = False
+        for pair in pairs:
+            key, _, value = pair.partition(b"=")
+            name = _text(key)
+            if name not in self.query_names:
+                unknown = True
+                close = nearest(name, self.query_names)
+                hint = f"; did you mean {close}?" if close else ""
+                faults.append(Violation(name, f"is not a parameter here{hint}"))
+            elif name in tree:
+                faults.append(Violation(name, "is given more than once"))
+            else:
+                tree[name] = _text(value)
+        if faults:
+            reason = "UNKNOWN_PARAMETER" if unknown else "INVALID_PARAMETER"
+            raise ClientError(
+                reason, metadata={"parameter": faults[0].field}, violations=tuple(faults)
+            )
+        return tree
+
+    async def fetch(self, request: Request, inputs: Inputs, match: Match, tools: Tools) -> Json:
+        """Run every source, each call with its own permit and tokens."""
+        ticket = inputs.ticket
+        operations = self.operations
+
+        async def ask(source: str, tree: dict[str, Json], deadline_s: float) -> Json:
+            return await call_inner(
+                operations[source],
+                tree,
+                request=request,
+                ticket=ticket,
+                tools=tools,
+                deadline_s=deadline_s,
+                source=source,
+            )
+
+        outcome = await run_plan(
+            self.plan, inputs.tree, ask, deadline_s=request.deadline_s, clock=tools.clock
+        )
+        request.partial = not outcome.complete
+        return outcome, tools.domain
+
+    def shape(self, answers: Json, ticket: Ticket, match: Match) -> Reply:
+        """Merge; say in header and body what is missing."""
+        outcome: Outcome
+        outcome, domain = answers
+        body, headers = answer_of(self.plan, outcome, domain=domain)
+        return Reply(self.plan.status, [_JSON, _NOSNIFF, *headers], _encode(body))
+
+
+def _text(raw: bytes) -> str:
+    # The door has judged escapes and UTF-8.
+    return unquote_to_bytes(raw.replace(b"+", b" ")).decode("utf-8")

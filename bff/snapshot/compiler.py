@@ -1,0 +1,211 @@
+"""Configuration to snapshot: every problem collected, nothing half built, unchanged parts carried over.
+
+The order below is the order of dependence: types, policies, upstreams, routes, aggregates, GraphQL,
+documents. A compiler lives as long as its worker and remembers what earlier snapshots use.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from bff.config.documents import Document
+from bff.config.gateway import GatewayFile
+from bff.core.errors import ConfigError
+from bff.core.problems import Problem
+from bff.pipeline.documents import static_route
+from bff.pipeline.route import CompiledRoute, Tools
+from bff.ratelimit.address_buckets import AddressBuckets
+from bff.ratelimit.bucket import Bucket
+from bff.ratelimit.limiter import Limiter
+from bff.snapshot.documents import openapi_of
+from bff.snapshot.findings import Findings
+from bff.snapshot.graphql import GraphqlCompiler
+from bff.snapshot.parts import Lease, Parts
+from bff.snapshot.policies import PolicyCompiler
+from bff.snapshot.routes import RouteCompiler, ServedBinding
+from bff.snapshot.screens import ScreenCompiler
+from bff.snapshot.stores import store_settings
+from bff.snapshot.upstreams import UpstreamCompiler
+from bff.transcoding.descriptors import Descriptors
+from bff.transcoding.json_codec import Codec
+from bff.transcoding.path_template import parse_template
+from bff.transcoding.route_trie import RouteTrie
+from bff.transcoding.sources import SourceSet, compile_protos, read_descriptor_set
+
+__all__ = ["Compiled", "Compiler", "read_sources"]
+
+
+class Compiled(Struct, kw_only=True, eq=False):
+    """A version, ready to go live, and what people want to know of it."""
+
+    tools: Tools
+    lease: Lease
+    routes: tuple[CompiledRoute, ...]
+    served: tuple[ServedBinding, ...]
+    openapi: bytes
+    sdl: str
+    warnings: tuple[Problem, ...]
+
+
+def read_sources(document: Document) -> list[SourceSet]:
+    """Descriptors of every source that the gateway file names. Blocks: call it off the loop.
+
+    Raises ConfigError.
+    """
+    sets: list[SourceSet] = []
+    folders: list[Path] = []
+    problems: list[Problem] = []
+    for text, path in _written_sources(document.gateway.value):
+        place = document.gateway.resolve(text, *path)
+        if place.is_dir():
+            folders.append(place)
+        elif place.exists():
+            _collect(partial(_add_set, place, sets), problems)
+        else:
+            hint = "paths are relative to this file"
+            problems.append(document.gateway.problem(f"there is no {text}", *path, hint=hint))
+    if folders and not problems:
+        _collect(lambda: sets.append(compile_protos(folders)), problems)
+    if problems:
+        raise ConfigError(problems)
+    return sets
+
+
+def _add_set(place: Path, sets: list[SourceSet]) -> None:
+    sets.append(read_descriptor_set(place))
+
+
+def _written_sources(gateway: GatewayFile) -> Iterator[tuple[str, tuple[str | int, ...]]]:
+    for index, text in enumerate(gateway.gateway.protos):
+        yield text, ("gateway", "protos", index)
+    for index, source in enumerate(gateway.descriptors):
+        if source.protos is not None:
+            yield source.protos, ("descriptors", index, "protos")
+        if source.set is not None:
+            yield source.set, ("descriptors", index, "set")
+
+
+def _collect(read: Callable[[], None], problems: list[Problem]) -> None:
+    try:
+        read()
+    except ConfigError as error:
+        problems.extend(error.problems)
+
+
+class Compiler:
+    """Makes snapshots; belongs to one worker and its event loop."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._leases: Lease | None = None
+        self._failures: tuple[object, AddressBuckets] | None = None
+        self._descriptors: tuple[str, Descriptors, Codec] | None = None
+
+    def went_live(self, compiled: Compiled) -> None:
+        """Remember whose parts are in use from now on."""
+        self._leases = compiled.lease
+
+    def compile(self, document: Document, sources: list[SourceSet]) -> Compiled:
+        """A snapshot of this document. Raises ConfigError with every problem."""
+        gateway = document.gateway
+        find = Findings()
+        lease = Lease()
+        descriptors, codec = self._types(sources)
+        policies = PolicyCompiler(
+            gateway, self._parts, lease, find, self._failure_buckets(gateway.value)
+        )
+        upstreams = UpstreamCompiler(gateway, self._parts, lease, find)
+        trie: RouteTrie[CompiledRoute] = RouteTrie()
+        routes = RouteCompiler(
+            gateway=gateway,
+            descriptors=descriptors,
+            codec=codec,
+            policies=policies,
+            upstreams=upstreams,
+            trie=trie,
+            find=find,
+        )
+        for service in document.services:
+            routes.compile(service)
+        upstreams.check_operation_names(routes.methods_at)
+        screens = ScreenCompiler(gateway=gateway, routes=routes, policies=policies, find=find)
+        compiled_routes = [binding.route for binding in routes.served]
+        for aggregate in document.aggregates:
+            screen = screens.compile(aggregate, trie)
+            if screen is not None:
+                compiled_routes.append(screen)
+        graphql = GraphqlCompiler(gateway=gateway, routes=routes, policies=policies, find=find)
+        front = graphql.compile(document.services, trie)
+        if front is not None:
+            compiled_routes.extend(front.routes)
+        if find.problems:
+            raise ConfigError(find.problems)
+        version = _version(document, descriptors)
+        openapi = self._documents(document, routes, screens, trie, policies, version)
+        tools = Tools(
+            version=version,
+            clock=self._parts.clock,
+            emit=self._parts.emit,
+            limiter=Limiter(
+                store=self._parts.store(store_settings(gateway)), emit=self._parts.emit
+            ),
+            codec=codec,
+            trie=trie,
+            domain=gateway.value.gateway.domain or gateway.value.gateway.name,
+            realm=gateway.value.gateway.name,
+            operations=routes.inner,
+        )
+        tools.closing = self._parts.closing(lease, lambda: self._leases or Lease())
+        return Compiled(
+            tools=tools,
+            lease=lease,
+            routes=tuple(compiled_routes),
+            served=tuple(routes.served),
+            openapi=openapi,
+            sdl=front.sdl if front is not None else "",
+            warnings=(*document.warnings, *find.warnings),
+        )
+
+    def _types(self, sources: list[SourceSet]) -> tuple[Descriptors, Codec]:
+        """Equal sources give the same types and codec again: building them is the dear part."""
+        key = ",".join(source.digest for source in sources)
+        if self._descriptors is None or self._descriptors[0] != key:
+            descriptors = Descriptors.build(sources)
+            self._descriptors = (key, descriptors, Codec(descriptors.file_set))
+        return self._descriptors[1], self._descriptors[2]
+
+    def _failure_buckets(self, gateway: GatewayFile) -> AddressBuckets:
+        rate = gateway.limiter.failures
+        if self._failures is None or self._failures[0] != rate:
+            bucket = Bucket(rate.count, rate.period_s)
+            self._failures = (rate, AddressBuckets(bucket=bucket, clock=self._parts.clock))
+        return self._failures[1]
+
+    def _documents(
+        self,
+        document: Document,
+        routes: RouteCompiler,
+        screens: ScreenCompiler,
+        trie: RouteTrie[CompiledRoute],
+        policies: PolicyCompiler,
+        version: str,
+    ) -> bytes:
+        gateway = document.gateway.value.gateway
+        openapi = msgspec.json.encode(
+            openapi_of(gateway.name, routes.served, screens.documents, version)
+        )
+        if gateway.openapi != "off":
+            route = static_route(
+                gateway.openapi, openapi, "application/json", limits=policies.open_limits("openapi")
+            )
+            trie.insert(parse_template(gateway.openapi), "GET", route)
+        return openapi
+
+
+def _version(document: Document, descriptors: Descriptors) -> str:
+    """Twelve digits that stand for the content: mappings and types."""
+    return hashlib.sha256(f"{document.digest}:{descriptors.digest}".encode()).hexdigest()[:12]

@@ -1,0 +1,138 @@
+"""What the compiler keeps between versions: connections, breakers, buckets, keys, verified tokens.
+
+A part whose settings did not change is handed from one snapshot to the next, so a publish neither
+reconnects, nor closes an open breaker, nor refills a bucket. A part that no snapshot wants any more
+is closed once the last request that may use it has ended.
+"""
+
+from collections.abc import Awaitable, Callable
+
+from bff.auth.jwks import JwksSource
+from bff.auth.jwks_fetch import HttpxFetch
+from bff.auth.token_cache import TokenCache
+from bff.core.events import Emit
+from bff.core.ports import Clock, Random
+from bff.ratelimit.limiter import LocalStore, RemoteStore
+from bff.upstream.call import UpstreamStack
+from bff.upstream.upstream import Endpoint, UpstreamSettings
+from bff.wire.channel import Channel
+
+__all__ = ["Connect", "Lease", "Parts"]
+
+Connect = Callable[[UpstreamSettings, Endpoint], Channel]
+
+
+class Lease:
+    """The parts that one snapshot uses. Entered at compile, started when it goes live, given back at its end."""
+
+    def __init__(self) -> None:
+        self.stacks: dict[str, UpstreamStack] = {}
+        self.keys: dict[str, JwksSource] = {}
+
+
+class Parts:
+    """All parts that live now. `make_store` opens the limiter's store by its settings' key."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        random: Random,
+        emit: Emit,
+        connect: Connect,
+        make_store: Callable[[object], LocalStore | RemoteStore],
+    ) -> None:
+        self.clock = clock
+        self.random = random
+        self.emit = emit
+        self.tokens = TokenCache(clock=clock)
+        self._connect = connect
+        self._make_store = make_store
+        self._stacks: dict[UpstreamSettings, UpstreamStack] = {}
+        self._keys: dict[tuple[str, str, str, float], JwksSource] = {}
+        self._started: set[int] = set()
+        self._fetch: HttpxFetch | None = None
+        self._store: tuple[object, LocalStore | RemoteStore] | None = None
+
+    def stack(self, settings: UpstreamSettings, lease: Lease) -> UpstreamStack:
+        """The running stack with these settings, or a new one."""
+        stack = self._stacks.get(settings)
+        if stack is None:
+            stack = UpstreamStack(
+                settings,
+                clock=self.clock,
+                random=self.random,
+                emit=self.emit,
+                connect=lambda endpoint: self._connect(settings, endpoint),
+            )
+            self._stacks[settings] = stack
+        lease.stacks[settings.name] = stack
+        return stack
+
+    def key_source(
+        self, *, name: str, issuer: str, url: str, stale_limit_s: float, lease: Lease
+    ) -> JwksSource:
+        """The key set of an issuer. Raises ValueError for a URL that may not carry keys."""
+        settings = (name, issuer, url, stale_limit_s)
+        source = self._keys.get(settings)
+        if source is None:
+            if self._fetch is None:
+                self._fetch = HttpxFetch()
+            source = JwksSource(
+                name=name,
+                issuer=issuer,
+                url=url,
+                fetch=self._fetch,
+                clock=self.clock,
+                random=self.random,
+                emit=self.emit,
+                stale_limit_s=stale_limit_s,
+            )
+            self._keys[settings] = source
+        lease.keys[name] = source
+        return source
+
+    def store(self, settings: object) -> LocalStore | RemoteStore:
+        """The limiter's store; the same one while its settings stay."""
+        if self._store is None or self._store[0] != settings:
+            self._store = (settings, self._make_store(settings))
+        return self._store[1]
+
+    async def start(self, lease: Lease) -> None:
+        """Start what has work of its own: key sets are fetched and kept fresh."""
+        for source in lease.keys.values():
+            if id(source) not in self._started:
+                self._started.add(id(source))
+                await source.start()
+
+    def closing(self, lease: Lease, live: Callable[[], Lease]) -> Callable[[], Awaitable[None]]:
+        """What closes the parts of `lease` that the live snapshot does not use."""
+
+        async def close() -> None:
+            await self._close_unused(lease, keep=live())
+
+        return close
+
+    async def _close_unused(self, lease: Lease, keep: Lease) -> None:
+        kept = {id(stack) for stack in keep.stacks.values()} if keep is not lease else set()
+        for settings, stack in list(self._stacks.items()):
+            if id(stack) not in kept and stack in lease.stacks.values():
+                del self._stacks[settings]
+                await stack.close()
+        kept_keys = {id(source) for source in keep.keys.values()} if keep is not lease else set()
+        for key, source in list(self._keys.items()):
+            if id(source) not in kept_keys and source in lease.keys.values():
+                del self._keys[key]
+                self._started.discard(id(source))
+                await source.close()
+
+    async def close(self) -> None:
+        """Close everything that is still open."""
+        for stack in self._stacks.values():
+            await stack.close()
+        for source in self._keys.values():
+            await source.close()
+        if self._fetch is not None:
+            await self._fetch.close()
+        self._stacks.clear()
+        self._keys.clear()

@@ -1,0 +1,292 @@
+"""Who may call and how often: config's rules as compiled access, limits and authenticator."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
+
+from bff.auth.access import Access, AccessRules, compile_access
+from bff.auth.api_keys import ApiKeys
+from bff.auth.authenticator import Authenticator, Issuer
+from bff.auth.jwt import IssuerRules, JwtVerifier
+from bff.auth.key_file import parse_key_file
+from bff.config.documents import Placed
+from bff.config.gateway import GatewayFile
+from bff.config.policies import CommonRules, ServiceRules
+from bff.config.units import Rate
+from bff.core.errors import ConfigError
+from bff.core.exchange import Json
+from bff.ratelimit.address_buckets import AddressBuckets
+from bff.ratelimit.bucket import Bucket
+from bff.ratelimit.policies import Policy, RouteLimits, compile_limits, per_caller
+from bff.snapshot.findings import Findings, Located
+from bff.snapshot.parts import Lease, Parts
+from bff.transform.condition import ConditionError, compile_condition
+from bff.transform.expr import ExprError, compile_expr
+from bff.transform.shapes import ANY
+
+__all__ = ["AuthLevel", "LimitLevel", "PolicyCompiler"]
+
+_NAMES = frozenset({"auth", "path", "query", "request"})
+# One level of `auth` rules: the block, the document it stands in, its path there.
+AuthLevel = tuple[CommonRules, Located, tuple[str | int, ...]]
+# One level of `limit`: names of policies or "none", the document, its path there.
+LimitLevel = tuple[Sequence[str] | Literal["none"], Located, tuple[str | int, ...]]
+
+
+class PolicyCompiler:
+    """Compiles the policies of one version. `find` notes what is wrong with them."""
+
+    def __init__(
+        self,
+        gateway: Placed[GatewayFile],
+        parts: Parts,
+        lease: Lease,
+        find: Findings,
+        failures: AddressBuckets,
+    ) -> None:
+        self._gateway = gateway
+        self._parts = parts
+        self._lease = lease
+        self._find = find
+        self._failures = failures
+        self._auth = gateway.value.auth
+        self.realm = gateway.value.gateway.name
+        self._tiers = self._compile_tiers()
+        self._policies = self._compile_policies()
+        self.authenticator = self._compile_authenticator()
+
+    # Limits
+
+    def _compile_tiers(self) -> dict[str, Bucket]:
+        tiers = {}
+        for name, tier in self._gateway.value.tiers.items():
+            bucket = self._bucket(tier.rate, tier.burst, "tiers", name)
+            if bucket is not None:
+                tiers[name] = bucket
+        return tiers
+
+    def _bucket(self, rate: Rate, burst: int | None, *path: str | int) -> Bucket | None:
+        try:
+            return Bucket(rate.count, rate.period_s, burst or 0)
+        except ValueError as error:
+            self._find.add(self._gateway, str(error), *path)
+            return None
+
+    def _compile_policies(self) -> dict[str, Policy]:
+        policies = {"per-caller": per_caller(self._tiers)}
+        for name, limit in self._gateway.value.limits.items():
+            bucket = None
+            if isinstance(limit.rate, Rate):
+                bucket = self._bucket(limit.rate, limit.burst, "limits", name)
+                if bucket is None:
+                    continue
+            policies[name] = Policy(
+                name=name,
+                bucket=bucket,
+                tiers=self._tiers if bucket is None else {},
+                by=tuple(limit.by),
+                cost=limit.cost,
+                shadow=limit.shadow,
+                on_store_loss=limit.on_store_loss,
+            )
+        return policies
+
+    def limits(
+        self,
+        levels: Sequence[LimitLevel],
+        *,
+        route_id: str,
+        upstream: str,
+        service: str,
+        method: str,
+        headers_mode: Literal["always", "refused", "never"],
+        inner: bool = False,
+    ) -> RouteLimits | None:
+        """Policies of gateway, service and route together; None where none applies.
+
+        `inner` leaves out what a client request pays once: per-caller and the gateway's own.
+        """
+        lifted = any(level == "none" for level, _, _ in levels)
+        names: dict[str, None] = {} if lifted or inner else {"per-caller": None}
+        place: tuple[Located, tuple[str | int, ...]] = (self._gateway, ("limit",))
+        for level, placed, path in levels[1:] if inner else levels:
+            if level == "none":
+                continue
+            for index, name in enumerate(level):
+                if name in self._policies:
+                    names[name] = None
+                    place = (placed, (*path, index))
+        if not names:
+            return None
+        try:
+            return compile_limits(
+                [self._policies[name] for name in names],
+                route_id=route_id,
+                upstream=upstream,
+                service=service,
+                method=method,
+                headers_mode=headers_mode,
+            )
+        except ValueError as error:
+            self._find.add(place[0], str(error), *place[1])
+            return None
+
+    def open_limits(self, route_id: str) -> RouteLimits | None:
+        """Limits of a route of our own, such as a document: what holds for every request."""
+        return self.limits(
+            [(self._gateway.value.limit, self._gateway, ("limit",))],
+            route_id=route_id,
+            upstream="",
+            service="",
+            method="GET",
+            headers_mode=self._gateway.value.limit_headers,
+        )
+
+    # Access
+
+    def access(self, levels: Sequence[AuthLevel]) -> Access:
+        """The rules of gateway, service and route, which add up; the nearest `required` holds."""
+        required = self._auth.effective_default == "required"
+        kinds: frozenset[str] = frozenset()
+        rules = []
+        for level, placed, path in levels:
+            if isinstance(level, ServiceRules):
+                if level.required is not None:
+                    required = level.required
+                if level.any is not None:
+                    kinds = frozenset(level.any)
+            if getattr(level, "public", None):
+                required = False
+            compiled = self._rules(level, placed, path)
+            if compiled is not None:
+                rules.append(compiled)
+        return compile_access(required=required, kinds=kinds, rules=tuple(rules), realm=self.realm)
+
+    def _rules(
+        self, level: CommonRules, placed: Located, path: tuple[str | int, ...]
+    ) -> AccessRules | None:
+        tenant = self._tenant(level, placed, path)
+        when = self._when(level, placed, path)
+        if not (level.scopes or level.any_scopes or level.roles or tenant or when):
+            return None
+        return AccessRules(
+            scopes=tuple(level.scopes),
+            any_scopes=tuple(level.any_scopes),
+            roles=tuple(level.roles),
+            tenant=tenant,
+            when=when,
+            hide=bool(level.hide),
+        )
+
+    def _tenant(
+        self, level: CommonRules, placed: Located, path: tuple[str | int, ...]
+    ) -> Callable[[Mapping[str, Json]], Json] | None:
+        if level.tenant is None:
+            return None
+        try:
+            return compile_expr(level.tenant, dict.fromkeys(_NAMES, ANY)).evaluate
+        except ExprError as error:
+            self._find.add(placed, error.message, *path, "tenant", hint=error.hint)
+            return None
+
+    def _when(
+        self, level: CommonRules, placed: Located, path: tuple[str | int, ...]
+    ) -> Callable[[Mapping[str, Json]], bool] | None:
+        if level.when is None:
+            return None
+        try:
+            # A fault at run time (a missing key, a type that does not fit) denies, in `auth.access`.
+            return compile_condition(level.when, _NAMES).holds
+        except ConditionError as error:
+            self._find.add(placed, error.message, *path, "when", hint=error.hint)
+            return None
+
+    # Providers
+
+    def _compile_authenticator(self) -> Authenticator | None:
+        if not self._auth.has_provider:
+            return None
+        issuers = []
+        for name in self._auth.issuers:
+            issuer = self._issuer(name)
+            if issuer is not None:
+                issuers.append(issuer)
+        keys = self._api_keys()
+        failures = self._failures
+
+        def note_failure(address: str) -> None:
+            failures.allow(address)
+
+        try:
+            return Authenticator(
+                realm=self.realm,
+                issuers=issuers,
+                api_keys=keys,
+                clock=self._parts.clock,
+                emit=self._parts.emit,
+                tokens=self._parts.tokens,
+                allow_attempt=failures.has_token,
+                note_failure=note_failure,
+            )
+        except ValueError as error:
+            self._find.add(self._gateway, str(error), "auth", "issuers")
+            return None
+
+    def _issuer(self, name: str) -> Issuer | None:
+        written = self._auth.issuers[name]
+        claims = written.claims
+        try:
+            rules = IssuerRules(
+                name=name,
+                issuer=written.issuer,
+                audience=tuple(written.audience),
+                algorithms=tuple(written.algorithms),
+                typ=tuple(one.lower().removeprefix("application/") for one in written.typ),
+                require=tuple(written.require),
+                exp_skew_s=written.exp_skew,
+                tenant_claim=claims.tenant or "",
+                tier_claim=claims.tier or "",
+                roles_claim=claims.roles,
+                client_id_claim=claims.client_id,
+                tier_map=written.tier_map,
+            )
+            verifier = JwtVerifier(rules=rules, clock=self._parts.clock)
+            source = self._parts.key_source(
+                name=name,
+                issuer=written.issuer,
+                url=written.jwks or "",
+                stale_limit_s=written.stale_limit,
+                lease=self._lease,
+            )
+        except ValueError as error:
+            self._find.add(self._gateway, str(error), "auth", "issuers", name)
+            return None
+        return Issuer(verifier, source)
+
+    def _api_keys(self) -> ApiKeys | None:
+        written = self._auth.api_keys
+        if written is None:
+            return None
+        path = self._gateway.resolve(written.file, "auth", "api_keys", "file")
+        try:
+            pepper = written.pepper.resolve().encode() if written.pepper is not None else b""
+            records = parse_key_file(path.read_text(encoding="utf-8"))
+            return ApiKeys(records=records, pepper=pepper, clock=self._parts.clock)
+        except OSError as error:
+            reason = os.strerror(error.errno or 0)
+            self._find.add(
+                self._gateway,
+                f"the key file {written.file} cannot be read: {reason}",
+                "auth",
+                "api_keys",
+                "file",
+                hint="`bff keys create` makes one",
+            )
+        except ConfigError as error:
+            for problem in error.problems:
+                self._find.add(
+                    self._gateway, problem.message, "auth", "api_keys", hint=problem.hint
+                )
+        except ValueError as error:
+            self._find.add(self._gateway, f"{written.file}: {error}", "auth", "api_keys", "file")
+        return None

@@ -1,0 +1,163 @@
+"""Upstreams of the configuration as running stacks, and methods as operations."""
+
+from pathlib import Path
+
+from bff.config.blocks import effective
+from bff.config.documents import Placed
+from bff.config.gateway import GatewayFile
+from bff.config.upstreams import Breaker, Retry, Upstream
+from bff.core.errors import ConfigError
+from bff.core.problems import nearest
+from bff.core.schema import Method
+from bff.core.status import Code
+from bff.snapshot.findings import Findings
+from bff.snapshot.parts import Lease, Parts
+from bff.upstream.call import UpstreamStack
+from bff.upstream.upstream import (
+    BreakerSettings,
+    Endpoint,
+    Operation,
+    Repeat,
+    RetrySettings,
+    UpstreamSettings,
+)
+from bff.wire.grpcio import TlsSettings
+
+__all__ = ["UpstreamCompiler"]
+
+# Without `concurrency` written; the cap that an adaptive limit would have.
+_DEFAULT_LIMIT = 200
+
+
+class UpstreamCompiler:
+    """Stacks by upstream name, operations by (upstream, method path)."""
+
+    def __init__(
+        self, gateway: Placed[GatewayFile], parts: Parts, lease: Lease, find: Findings
+    ) -> None:
+        self._gateway = gateway
+        self._find = find
+        self._operations: dict[tuple[str, str], Operation] = {}
+        self.stacks: dict[str, UpstreamStack] = {}
+        for name, upstream in gateway.value.upstreams.items():
+            settings = self._settings(name, upstream)
+            if settings is not None:
+                self.stacks[name] = parts.stack(settings, lease)
+
+    def _settings(self, name: str, upstream: Upstream) -> UpstreamSettings | None:
+        retry = upstream.retry
+        try:
+            tls = self._tls(name, upstream)
+        except ConfigError as error:
+            for problem in error.problems:
+                self._find.add(
+                    self._gateway, problem.message, "upstreams", name, "tls", hint=problem.hint
+                )
+            return None
+        return UpstreamSettings(
+            name=name,
+            endpoints=tuple(Endpoint(e.target, float(e.weight)) for e in upstream.endpoints),
+            balance=upstream.balance,
+            limit=upstream.concurrency or _DEFAULT_LIMIT,
+            bulkhead_wait_s=upstream.bulkhead.wait,
+            budget=retry.budget if isinstance(retry, Retry) else 0.0,
+            tls=tls,
+            authority=tls.name if tls else None,
+        )
+
+    def _tls(self, name: str, upstream: Upstream) -> TlsSettings | None:
+        written = upstream.tls
+        if isinstance(written, str):
+            return None
+        files: dict[str, bytes | None] = {}
+        for key in ("ca", "cert"):
+            text = getattr(written, key)
+            files[key] = self._read(name, key, text) if text else None
+        return TlsSettings(
+            ca=files["ca"],
+            name=written.name,
+            cert=files["cert"],
+            key=written.key.resolve().encode() if written.key else None,
+        )
+
+    def _read(self, name: str, key: str, text: str) -> bytes | None:
+        path: Path = self._gateway.resolve(text, "upstreams", name, "tls", key)
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            message = f"the file {text} cannot be read: {error.strerror}"
+            self._find.add(self._gateway, message, "upstreams", name, "tls", key)
+            return None
+
+    def operation(self, upstream: str, method: Method, *, bound_to: str) -> Operation:
+        """The operation of a method at an upstream; `bound_to` is an HTTP method, or "" for none.
+
+        One value per upstream and method, so that breakers and figures are shared by all who call it.
+        A method bound to GET anywhere is safe everywhere.
+        """
+        key = (upstream, method.path)
+        known = self._operations.get(key)
+        repeat = self._repeat(upstream, method, bound_to)
+        if known is not None and (known.repeat == repeat or not bound_to):
+            return known
+        rules = self._gateway.value.upstreams[upstream]
+        own = rules.operations.get(method.name)
+        operation = Operation(
+            name=f"{upstream}.{method.name}",
+            path=method.path,
+            upstream=upstream,
+            repeat=repeat,
+            timeout_s=own.timeout if own is not None and own.timeout is not None else rules.timeout,
+            retry=_retry(rules.retry, own.retry if own is not None else None),
+            breaker=_breaker(rules.breaker, own.breaker if own is not None else None),
+        )
+        self._operations[key] = operation
+        return operation
+
+    def _repeat(self, upstream: str, method: Method, bound_to: str) -> Repeat:
+        own = self._gateway.value.upstreams[upstream].operations.get(method.name)
+        if own is not None and own.idempotent is not None:
+            return "idempotent" if own.idempotent else "never"
+        if method.idempotency == "no_side_effects" or bound_to in {"GET", "HEAD"}:
+            return "always"
+        if method.idempotency == "idempotent" or bound_to in {"PUT", "DELETE"}:
+            return "idempotent"
+        return "never"
+
+    def check_operation_names(self, methods: dict[str, set[str]]) -> None:
+        """Each name under `operations` is a method of a service that runs at that upstream."""
+        for name, upstream in self._gateway.value.upstreams.items():
+            known = methods.get(name)
+            for written in upstream.operations if known is not None else ():
+                if written in known:  # type: ignore[operator]  # the loop is empty where it is None
+                    continue
+                close = nearest(written, known or ())
+                self._find.add(
+                    self._gateway,
+                    f"no service at {name} has a method {written}",
+                    "upstreams",
+                    name,
+                    "operations",
+                    written,
+                    hint=f"did you mean {close}?" if close else "",
+                )
+
+
+def _retry(upstream: Retry | str, own: Retry | str | None) -> RetrySettings | None:
+    if isinstance(own, str) or (own is None and isinstance(upstream, str)):
+        return None
+    levels = [level for level in (upstream, own) if isinstance(level, Retry)]
+    merged = effective(Retry, *levels)
+    return RetrySettings(
+        attempts=merged.attempts,
+        codes=frozenset(Code[name] for name in merged.codes),
+        per_try_s=merged.per_try,
+    )
+
+
+def _breaker(upstream: Breaker | str, own: Breaker | str | None) -> BreakerSettings | None:
+    if isinstance(own, str) or (own is None and isinstance(upstream, str)):
+        return None
+    levels = [level for level in (upstream, own) if isinstance(level, Breaker)]
+    merged = effective(Breaker, *levels)
+    return BreakerSettings(min_calls=merged.min_calls, failures=merged.failures, slow=merged.slow)
