@@ -1,0 +1,287 @@
+"""Limits in a real store: decided in common, bounded when it is lost, never held up by it."""
+
+import asyncio
+import multiprocessing
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from multiprocessing.queues import Queue
+
+import pytest
+
+from bff.core.events import Event, Noted
+from bff.core.ports import SystemClock
+from bff.ratelimit.bucket import Bucket, Check, OnStoreLoss, Verdict
+from bff.ratelimit.redis_store import RedisStore
+from tests.support.redis import Redis, redis_server
+
+SLOW = Bucket(10, 36_000.0)
+
+
+@pytest.fixture
+def server() -> Iterator[Redis]:
+    with redis_server() as started:
+        yield started
+
+
+@asynccontextmanager
+async def running(
+    server: Redis, events: list[Event] | None = None, *, timeout_s: float = 30.0
+) -> AsyncIterator[RedisStore]:
+    """A store with patience, so that a busy machine does not decide a test."""
+    heard = [] if events is None else events
+    store = RedisStore(
+        url=server.url,
+        clock=SystemClock(),
+        random=random.Random(1),
+        emit=heard.append,
+        timeout_s=timeout_s,
+    )
+    await store.start()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+async def take(store: RedisStore, *checks: Check) -> Verdict:
+    return store.take(checks) or await store.submit(checks)
+
+
+def check(
+    key: str, bucket: Bucket = SLOW, cost: int = 1, on_store_loss: OnStoreLoss = "local"
+) -> Check:
+    return Check("p", key, bucket, cost, "", on_store_loss)
+
+
+@pytest.mark.rule("L2")
+async def test_a_refusal_takes_from_no_bucket(server: Redis) -> None:
+    async with running(server) as store:
+        await take(store, check("narrow", SLOW, 10))
+
+        refused = await take(store, check("wide"), check("narrow"))
+        left = await take(store, check("wide", SLOW, 10))
+
+    assert not refused.admitted
+    assert left.admitted
+    assert left.source == "store"
+
+
+@pytest.mark.rule("L2")
+async def test_of_a_thousand_callers_exactly_one_gets_the_last_token(server: Redis) -> None:
+    async with running(server) as store:
+        await take(store, check("k", SLOW, 9))
+
+        verdicts = await asyncio.gather(*(take(store, check("k")) for _ in range(1_000)))
+
+    assert sum(verdict.admitted for verdict in verdicts) == 1
+
+
+@pytest.mark.rule("edge.11")
+async def test_the_checks_of_one_loop_turn_leave_in_one_round_trip(server: Redis) -> None:
+    async with running(server) as store:
+        await take(store, check("warm"))
+        before = _evalsha_calls(server)
+
+        await asyncio.gather(*(take(store, check(f"k{n}")) for n in range(64)))
+
+        assert _evalsha_calls(server) - before == 1
+
+
+def _evalsha_calls(server: Redis) -> int:
+    for line in server.command("INFO", "commandstats").decode().splitlines():
+        if line.startswith("cmdstat_evalsha:calls="):
+            return int(line.split("=")[1].split(",")[0])
+    return 0
+
+
+@pytest.mark.rule("edge.11")
+async def test_a_refused_key_costs_no_further_round_trip(server: Redis) -> None:
+    async with running(server) as store:
+        await take(store, check("k", SLOW, 10))
+        first = await take(store, check("k"))
+        before = _evalsha_calls(server)
+
+        again = [await take(store, check("k")) for _ in range(100)]
+
+        assert _evalsha_calls(server) == before
+    assert first.source == "store"
+    assert {(verdict.admitted, verdict.source) for verdict in again} == {(False, "deny_cache")}
+
+
+@pytest.mark.rule("L6")
+async def test_keys_hold_no_identity_and_all_expire(server: Redis) -> None:
+    bucket = Bucket(10, 10.0)
+    async with running(server) as store:
+        await take(store, Check("per-caller", "per-caller|u4:mainalice", bucket))
+        await take(store, Check("team", "team|4:acme", bucket, 1, "acme"))
+
+    keys = server.command("KEYS", "*").decode().split("\r\n")[2::2]
+    assert len(keys) == 2
+    assert all(key.startswith(("rl:1:per-caller:{", "rl:1:team:{")) for key in keys)
+    assert not any("alice" in key or "acme" in key for key in keys)
+    for key in keys:
+        left_ms = int(server.command("PTTL", key)[1:])
+        assert 0 < left_ms <= 2_000
+
+
+@pytest.mark.parametrize("flush", [("FLUSHALL",), ("SCRIPT", "FLUSH")], ids=["keys", "script"])
+async def test_a_flush_is_survived_with_one_burst_at_most(
+    server: Redis, flush: Sequence[str]
+) -> None:
+    async with running(server) as store:
+        before = [await take(store, check("k")) for _ in range(5)]
+        server.command(*flush)
+
+        after = [await take(store, check("k")) for _ in range(20)]
+
+    admitted = sum(verdict.admitted for verdict in (*before, *after))
+    assert admitted == (15 if flush == ("FLUSHALL",) else 10)
+    assert "local" not in {verdict.source for verdict in (*before, *after)}
+
+
+async def test_a_foreign_value_under_a_key_counts_as_a_full_bucket(server: Redis) -> None:
+    async with running(server) as store:
+        await take(store, check("k"))
+        key = server.command("KEYS", "*").decode().split("\r\n")[2]
+        server.command("DEL", key)
+        server.command("LPUSH", key, "x")
+
+        verdict = await take(store, check("k", SLOW, 10))
+
+    assert verdict.admitted
+    assert verdict.source == "store"
+
+
+@pytest.mark.rule("edge.11")
+async def test_a_lost_store_is_replaced_locally_and_comes_back(server: Redis) -> None:
+    events: list[Event] = []
+    async with running(server, events) as store:
+        assert (await take(store, check("k", SLOW, 10))).source == "store"
+        server.kill()
+
+        lost = [await take(store, check("k")) for _ in range(12)]
+        lost_deny = await take(store, check("d", SLOW, 1, "deny"))
+        lost_open = [await take(store, check("o", SLOW, 1, "open")) for _ in range(50)]
+
+        async def degraded() -> bool:
+            await take(store, check("probe"))
+            return store.is_degraded
+
+        await _wait_for(degraded)
+        now = store.take([check("fresh")])
+        server.start()
+
+        async def back() -> bool:
+            return not store.is_degraded
+
+        await _wait_for(back)
+        again = await take(store, check("other"))
+
+    assert sum(verdict.admitted for verdict in lost) == 10
+    assert (lost_deny.admitted, lost_deny.unavailable) == (False, True)
+    assert all(verdict.admitted for verdict in lost_open)
+    assert now is not None
+    assert (now.admitted, now.source) == (True, "local")
+    assert again.source == "store"
+    names = [event.name for event in events if isinstance(event, Noted)]
+    assert names == ["limiter_degraded", "limiter_restored"]
+
+
+async def _wait_for(holds: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(30):
+        while not await holds():  # noqa: ASYNC110 - the state of the store has no event to wait for
+            # A verdict may come without a wait, and then nobody else would get the loop.
+            await asyncio.sleep(0)
+
+
+@pytest.mark.rule("edge.18")
+async def test_a_hung_store_serves_everybody(server: Redis) -> None:
+    async with running(server, timeout_s=0.005) as store:
+        await take(store, check("warm"))
+        server.freeze()
+        try:
+            verdicts = [await take(store, check(f"k{n}")) for n in range(50)]
+        finally:
+            server.thaw()
+
+        async def back() -> bool:
+            verdict = await take(store, check("again", Bucket(10_000, 1.0, 1_000_000)))
+            return verdict.source == "store"
+
+        await _wait_for(back)
+
+    assert all(verdict.admitted for verdict in verdicts)
+    assert {verdict.source for verdict in verdicts} == {"local"}
+
+
+async def test_a_store_that_is_not_there_is_no_reason_not_to_start(server: Redis) -> None:
+    server.kill()
+
+    async with running(server) as store:
+        verdicts = [await take(store, check("k")) for _ in range(11)]
+
+    assert [verdict.admitted for verdict in verdicts] == [True] * 10 + [False]
+    assert {verdict.source for verdict in verdicts} == {"local"}
+
+
+async def test_cancelled_requests_take_nothing_and_harm_no_other(server: Redis) -> None:
+    async with running(server) as store:
+        await take(store, check("warm"))
+        doomed = [asyncio.ensure_future(store.submit([check("k")])) for _ in range(5)]
+        others = [store.submit([check(f"o{n}")]) for n in range(5)]
+        for answer in doomed:
+            answer.cancel()
+
+        verdicts = await asyncio.gather(*others)
+        whole = await take(store, check("k", SLOW, 10))
+
+    assert {verdict.source for verdict in verdicts} == {"store"}
+    assert whole.admitted
+
+
+def _hammer(url: str, bucket: Bucket, seconds: float, results: "Queue[list[int]]") -> None:
+    """One worker process: as many takes as it can, the times (us) of those admitted by the store."""
+
+    async def run() -> list[int]:
+        store = RedisStore(
+            url=url,
+            clock=SystemClock(),
+            random=random.Random(),
+            emit=lambda _event: None,
+            timeout_s=30.0,
+        )
+        await store.start()
+        admitted = []
+        end_s = time.monotonic() + seconds  # noqa: TID251 - the child's own end
+        while time.monotonic() < end_s:  # noqa: TID251 - the child's own end
+            verdicts = await asyncio.gather(*(take(store, check("hot", bucket)) for _ in range(8)))
+            now_us = time.monotonic_ns() // 1_000
+            admitted += [
+                now_us for verdict in verdicts if verdict.admitted and verdict.source == "store"
+            ]
+        await store.close()
+        return admitted
+
+    results.put(asyncio.run(run()))
+
+
+@pytest.mark.rule("L1")
+def test_four_processes_together_never_exceed_burst_and_rate(server: Redis) -> None:
+    bucket = Bucket(200, 1.0, 50)
+    context = multiprocessing.get_context("spawn")
+    results: Queue[list[int]] = context.Queue()
+    started_us = time.monotonic_ns() // 1_000
+    children = [
+        context.Process(target=_hammer, args=(server.url, bucket, 0.5, results)) for _ in range(4)
+    ]
+    for child in children:
+        child.start()
+    admitted = sorted(at for _ in children for at in results.get(timeout=60))
+    for child in children:
+        child.join(60)
+
+    window_us = admitted[-1] - started_us
+    assert len(admitted) >= bucket.burst
+    assert len(admitted) <= bucket.burst + window_us // bucket.token_us + 1
