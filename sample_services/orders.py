@@ -13,12 +13,12 @@ from typing import Any, Self
 
 import grpc
 from google.api import httpbody_pb2
-from google.protobuf.field_mask_pb2 import FieldMask
 
 from sample_services import order_rows
 from sample_services.generated.sample.orders.v1 import orders_pb2
 from sample_services.invoice import write_invoice
 from sample_services.paging import page_size_of, read_token, write_token
+from sample_services.read_mask import parse_mask, prune
 from sample_services.refusal import Refused, invalid, not_found
 from sample_services.serving import Caller, Streaming, Unary, main
 from sample_services.store import Database
@@ -28,7 +28,6 @@ __all__ = ["Orders"]
 _MAX_ITEMS = 50
 _MAX_QUANTITY = 99
 _MAX_TEXT_CHARS = 500
-_MAX_MASK_PATHS = 50
 _ENDED = frozenset({orders_pb2.ORDER_STATUS_DELIVERED, orders_pb2.ORDER_STATUS_CANCELLED})
 
 
@@ -74,7 +73,7 @@ class Orders:
         if not request.user_id:
             raise invalid("user_id", "is required")
         _check_owner(caller, request.user_id)
-        mask = _read_mask(request)
+        mask = parse_mask(request.read_mask, orders_pb2.Order.DESCRIPTOR)
         size = page_size_of(request.page_size)
         question = [request.user_id, request.status]
         before = read_token(request.page_token, question)
@@ -84,8 +83,10 @@ class Orders:
             )
         )
         token = write_token(order_rows.number_of(page[-1]), question) if has_more else ""
-        orders = page if mask is None else [_masked(order, mask) for order in page]
-        return orders_pb2.ListOrdersResponse(orders=orders, next_page_token=token)
+        if request.HasField("read_mask"):
+            for order in page:
+                prune(order, mask)
+        return orders_pb2.ListOrdersResponse(orders=page, next_page_token=token)
 
     async def _place_order(self, request: Any, caller: Caller) -> Any:
         _check_placing(request)
@@ -171,23 +172,6 @@ def _check_placing(request: Any) -> None:
 def _is_card(card: Any) -> bool:
     digits: str = card.last_four
     return bool(card.brand) and len(digits) == 4 and digits.isascii() and digits.isdigit()
-
-
-def _read_mask(request: Any) -> FieldMask | None:
-    if not request.HasField("read_mask"):
-        return None
-    mask: FieldMask = request.read_mask
-    if len(mask.paths) > _MAX_MASK_PATHS or not mask.IsValidForDescriptor(
-        orders_pb2.Order.DESCRIPTOR
-    ):
-        raise invalid("read_mask", "names a field that no order has")
-    return mask
-
-
-def _masked(order: Any, mask: FieldMask) -> Any:
-    kept = orders_pb2.Order()
-    mask.MergeMessage(order, kept)
-    return kept
 
 
 if __name__ == "__main__":

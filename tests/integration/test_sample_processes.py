@@ -172,7 +172,8 @@ async def test_the_book_tells_metadata_and_time_left_of_the_latest_call(
     assert with_deadline.metadata["x-user-id"] == "u-1"
     assert with_deadline.metadata["x-many"] == "a, b"
     assert with_deadline.time_remaining_s is not None
-    assert 0 < with_deadline.time_remaining_s <= 30
+    # Not to the millisecond: grpc rounds the timeout it sends.
+    assert 20 < with_deadline.time_remaining_s < 31
     assert without.time_remaining_s is None
     assert "x-user-id" not in without.metadata
 
@@ -227,7 +228,7 @@ def children_of(pid: int) -> list[int]:
 def is_alive(pid: int) -> bool:
     try:
         status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the second: gone while we read
         return False
     # A zombie has ended; whoever inherited it has not looked yet.
     return status.rpartition(")")[2].split()[0] != "Z"
@@ -254,8 +255,11 @@ def end_with_sigkill(samples: SampleServices) -> None:
 @pytest.mark.parametrize(
     "end", [end_with_stdin, end_with_sigterm, end_with_sigkill], ids=["stdin", "TERM", "KILL"]
 )
-async def test_no_service_outlives_the_launcher(end: Callable[[SampleServices], None]) -> None:
-    async with SampleServices() as started:
+async def test_no_service_outlives_the_launcher(
+    end: Callable[[SampleServices], None], tmp_path: Path
+) -> None:
+    # A folder of ours, since a killed launcher cannot take its own away.
+    async with SampleServices(folder=tmp_path) as started:
         children = children_of(started.pid)
 
         end(started)

@@ -289,22 +289,55 @@ async def test_order_pages_go_from_the_newest_to_the_oldest(samples: SampleServi
     assert found == list(range(1922, 0, -80))
 
 
-async def test_a_list_takes_one_status_and_a_read_mask(samples: SampleServices) -> None:
+async def test_a_list_takes_one_status(samples: SampleServices) -> None:
     request = orders_pb2.ListOrdersRequest(
-        user_id="u-1",
-        status=orders_pb2.ORDER_STATUS_DELIVERED,
-        page_size=100,
-        read_mask=FieldMask(paths=["id", "status"]),
+        user_id="u-1", status=orders_pb2.ORDER_STATUS_DELIVERED, page_size=100
     )
     async with samples.stub("orders") as orders:
         page = await orders.ListOrders(request)
 
     assert "o-81" in {order.id for order in page.orders}
     assert {order.status for order in page.orders} == {orders_pb2.ORDER_STATUS_DELIVERED}
-    assert {field.name for order in page.orders for field, _ in order.ListFields()} == {
-        "id",
-        "status",
-    }
+
+
+@pytest.mark.parametrize(
+    ("paths", "kept"),
+    [
+        (["id", "status"], {"id", "status"}),
+        (["items.product_id", "id"], {"id", "items.product_id"}),
+        (["items.product_id", "items"], {"items.product_id", "items.quantity", "items.unit_price"}),
+        (["card.brand"], {"card.brand"}),
+    ],
+    ids=["plain", "through a list", "whole and part", "in a oneof"],
+)
+async def test_a_read_mask_leaves_only_what_it_names(
+    samples: SampleServices, paths: list[str], kept: set[str]
+) -> None:
+    request = orders_pb2.ListOrdersRequest(user_id="u-1", read_mask=FieldMask(paths=paths))
+    async with samples.stub("orders") as orders:
+        page = await orders.ListOrders(request)
+
+    found: set[str] = set()
+    for order in page.orders:
+        for field, value in order.ListFields():
+            if field.name == "items":
+                found |= {f"items.{sub.name}" for item in value for sub, _ in item.ListFields()}
+            elif field.name == "card":
+                found |= {f"card.{sub.name}" for sub, _ in value.ListFields()}
+            else:
+                found.add(field.name)
+    assert found == kept
+
+
+@pytest.mark.parametrize("path", ["prize", "items.colour", "id.length", ""])
+async def test_a_read_mask_that_leads_nowhere_is_refused(
+    samples: SampleServices, path: str
+) -> None:
+    request = orders_pb2.ListOrdersRequest(user_id="u-1", read_mask=FieldMask(paths=[path]))
+    async with samples.stub("orders") as orders:
+        error = await refusal(orders.ListOrders(request))
+
+    assert details(error) == ("FIELD_INVALID", ["read_mask"])
 
 
 def _purchase(**fields: Any) -> Any:
