@@ -66,11 +66,17 @@ def _is_loopback(host: str) -> bool:
 
 
 class HttpxFetch:
-    """Fetch by httpx: verified TLS, no redirects, no proxies of the environment, 2 s, 256 KiB."""
+    """Fetch by httpx: verified TLS, no redirects, no proxies of the environment, 2 s, 256 KiB.
+
+    `tls` replaces the system's trust, for a private CA. Raises ValueError if it checks nothing.
+    """
 
     def __init__(self, *, tls: ssl.SSLContext | None = None) -> None:
+        tls = tls or ssl.create_default_context()
+        if tls.verify_mode is not ssl.CERT_REQUIRED or not tls.check_hostname:
+            raise ValueError("certificates and host names of key servers are always checked")
         self._client = httpx.AsyncClient(
-            verify=tls or ssl.create_default_context(),
+            verify=tls,
             trust_env=False,
             follow_redirects=False,
             timeout=FETCH_S,
