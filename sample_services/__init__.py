@@ -5,7 +5,7 @@ gateway. Importing this package makes the message classes of `protos/` first, wh
 or older than their sources: whoever imports a service needs them.
 """
 
-from sample_services.generate import ensure_generated
+from sample_services.protoc import ensure_generated
 
 __all__: list[str] = []
 
