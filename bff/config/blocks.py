@@ -12,7 +12,16 @@ from pydantic import BaseModel, ConfigDict, ValidationInfo, model_validator
 
 from bff.config.not_built import NOT_BUILT, NOT_BUILT_VALUES, LaterValue
 
-__all__ = ["Block", "Finding", "KeyPath", "Reading", "effective", "keys_of"]
+__all__ = [
+    "Block",
+    "Finding",
+    "KeyPath",
+    "Reading",
+    "effective",
+    "keys_of",
+    "later_keys",
+    "later_values",
+]
 
 KeyPath = tuple[str | int, ...]
 T = TypeVar("T")
@@ -59,7 +68,7 @@ class Block(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _look_at_keys(cls, data: Any, info: ValidationInfo) -> Any:
-        if cls.short and isinstance(data, str):
+        if cls.short and isinstance(data, str | int | float):
             return {cls.short: data}
         reading = info.context
         if not isinstance(data, dict) or not isinstance(reading, Reading):
@@ -77,7 +86,17 @@ def keys_of(model: type[Block]) -> dict[str, str]:
     return {field.alias or name: name for name, field in model.model_fields.items()}
 
 
-def _later(model: type[Block], table: Mapping[str, Mapping[str, T]]) -> dict[str, T]:
+def later_keys(model: type[Block]) -> dict[str, str]:
+    """Keys of this block whose feature is not built, each with the feature's name."""
+    return _rows(model, NOT_BUILT)
+
+
+def later_values(model: type[Block]) -> dict[str, LaterValue]:
+    """Keys of this block of which some values are not built."""
+    return _rows(model, NOT_BUILT_VALUES)
+
+
+def _rows(model: type[Block], table: Mapping[str, Mapping[str, T]]) -> dict[str, T]:
     rows: dict[str, T] = {}
     for parent in model.__mro__:
         rows |= table.get(parent.__name__, {})
@@ -89,7 +108,7 @@ def _is_usable(
 ) -> bool:
     value = data[key]
     if key not in known:
-        later = _later(model, NOT_BUILT)
+        later = later_keys(model)
         if feature := later.get(key):
             _note_not_built(reading, data, key, f"`{key}` ({feature})")
         else:
@@ -100,7 +119,7 @@ def _is_usable(
         hint = "write a value or remove the key"
         reading.note(data, key, f"`{key}` has no value", code="BFF-C012", hint=hint)
         return False
-    row = _later(model, NOT_BUILT_VALUES).get(key)
+    row = later_values(model).get(key)
     part = _not_built_part(row, value) if row else None
     if row and part is not None:
         _note_not_built(reading, data, key, f"`{key}{part}` ({row.feature})")

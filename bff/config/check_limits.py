@@ -71,7 +71,10 @@ def _limit(gateway: Placed[GatewayFile], name: str, limit: Limit) -> Iterator[Pr
         yield from _too_fast(gateway, (*path, "rate"), limit.rate)
     yield from _cost(gateway, name, limit)
     for index, dimension in enumerate(limit.by):
-        if fault := _dimension(dimension, limit.by):
+        if dimension in limit.by[:index]:
+            message = f"`{dimension[:60]}` is listed twice"
+            yield gateway.problem(message, *path, "by", index, hint="remove one", code=_CODE)
+        elif fault := _dimension(dimension, limit.by):
             message, hint = fault
             yield gateway.problem(message, *path, "by", index, hint=hint, code=_CODE)
 
@@ -96,8 +99,6 @@ def _cost(gateway: Placed[GatewayFile], name: str, limit: Limit) -> Iterator[Pro
 
 def _dimension(name: str, beside: tuple[str, ...]) -> tuple[str, str] | None:
     """What is wrong with one dimension of `by`, and the fix."""
-    if beside.count(name) > 1:
-        return f"`{name[:60]}` is listed twice", "remove one"
     kind, colon, rest = name.partition(":")
     if colon and kind in ("claim", "header") and rest:
         if kind == "header" and not _IDENTITIES & set(beside):

@@ -64,7 +64,12 @@ def load(folder_or_file: Path) -> Document:
 
 
 def _in_order(problems: list[Problem]) -> list[Problem]:
-    """By place. Lines on which a secret stands in clear are not shown by any problem."""
+    """By place, and what YAML itself got wrong once.
+
+    Lines on which a secret stands in clear are not shown by any problem.
+    """
+    of_yaml = {p.where for p in problems if p.code <= _LAST_FILE_CODE and p.where.line}
+    problems = [p for p in problems if p.code <= _LAST_FILE_CODE or p.where not in of_yaml]
     hidden = {(p.where.file, p.where.line) for p in problems if p.code == "BFF-C017"}
     ordered = sorted(
         problems, key=lambda p: (p.where.file, p.where.line, p.where.column, p.message)

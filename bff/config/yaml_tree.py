@@ -39,6 +39,7 @@ _MOST_DIGITS = 19
 _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOLS = {"true": True, "false": False}
 
@@ -103,7 +104,9 @@ def parse(source: Source, text: str) -> tuple[list[Node], list[Problem]]:
     except ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         column = error.position - text.rfind("\n", 0, error.position)
-        message = f"the character U+{ord(str(error.character)[0]):04X} is not allowed in YAML"
+        # The reader gives the number of a character, or octets that are none.
+        number = error.character if isinstance(error.character, int) else 0xFFFD
+        message = f"the character U+{number:04X} is not allowed in YAML"
         reader.report(message, line, column, "BFF-C001")
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -172,6 +175,7 @@ class _Reader:
             why = "stands within its own anchor" if within else "has no anchor above it"
             self._report_at(event, f"the alias *{event.anchor} {why}", "BFF-C004")
             node = self._node_at(event)
+            node.value = ""
         self._place(node)
 
     def _take_node(self, event: ScalarEvent | MappingStartEvent | SequenceStartEvent) -> None:
@@ -179,7 +183,7 @@ class _Reader:
             message = f"tags such as {str(event.tag)[:40]} are not allowed"
             self._report_at(event, message, "BFF-C003", "remove the tag; quotes make text")
         if self._is_key():
-            self._set_key(event, str(event.value) if isinstance(event, ScalarEvent) else None)
+            self._set_key(event, self._text(event) if isinstance(event, ScalarEvent) else None)
             return
         node = self._node_at(event)
         if isinstance(event, ScalarEvent):
@@ -234,9 +238,20 @@ class _Reader:
             return
         frame.node.value[name] = Entry(line, column, node)
 
+    def _text(self, event: ScalarEvent) -> str:
+        """The text of a scalar. JSON writes characters above U+FFFF as two escapes, which are one here."""
+        text = str(event.value)
+        if text.isascii() or not _SURROGATE.search(text):
+            return text
+        try:
+            return text.encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError:
+            self._report_at(event, "half a surrogate pair is no character", "BFF-C001")
+            return _SURROGATE.sub("\ufffd", text)
+
     def _resolve(self, event: ScalarEvent) -> Any:
         """A scalar by the core schema, but that only `true` and `false` are booleans."""
-        text = str(event.value)
+        text = self._text(event)
         if event.style or not event.implicit[0]:
             return text
         if text in _NULLS:
