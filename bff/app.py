@@ -225,7 +225,9 @@ class _Worker:
             self._stores.append(store)
             return store
         if self._settings.shared_buckets:
-            return SharedStore(Path(self._settings.shared_buckets), clock=self._clock)
+            return SharedStore(
+                path=Path(self._settings.shared_buckets), clock=self._clock, emit=self._emit
+            )
         return MemoryStore(clock=self._clock)
 
     # What is heard

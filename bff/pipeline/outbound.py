@@ -59,7 +59,7 @@ async def call_inner(
     principal = ticket.permit.principal
 
     def scope() -> Mapping[str, Json]:
-        named = tree if isinstance(tree, dict) else {}
+        named = {name: _at(tree, path) for name, path in inner.names}
         return scope_of(request, principal, named, named)
 
     inner.access.check(principal, scope)
@@ -81,3 +81,11 @@ async def _take_inner(
     taken = tools.limiter.take_now(inner.limits, permit.principal, request.address, request.headers)
     if taken is None:
         await tools.limiter.take(inner.limits, permit.principal, request.address, request.headers)
+
+
+def _at(tree: Json, path: tuple[str, ...]) -> Json:
+    for name in path:
+        if not isinstance(tree, dict):
+            return None
+        tree = tree.get(name)
+    return tree

@@ -94,6 +94,8 @@ class InnerOperation(Struct, kw_only=True, eq=False):
     access: Access
     limits: RouteLimits | None
     identity: Identify
+    # What `path.x` and `query.x` of its rules mean here: a name, and where the request tree has it.
+    names: tuple[tuple[str, tuple[str, ...]], ...]
     encode: Callable[[Json], bytes]
     decode: Callable[[bytes], Json]
 

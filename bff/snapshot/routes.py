@@ -22,7 +22,7 @@ from bff.snapshot.upstreams import UpstreamCompiler
 from bff.transcoding.binding import compile_binder
 from bff.transcoding.descriptors import Descriptors
 from bff.transcoding.forms import http_body_reader
-from bff.transcoding.http_rules import check_binding, unbound_binding
+from bff.transcoding.http_rules import check_binding, find_field_path, unbound_binding
 from bff.transcoding.json_codec import Codec
 from bff.transcoding.path_template import Template, TemplateError, parse_template
 from bff.transcoding.route_trie import RouteTrie
@@ -183,13 +183,11 @@ class RouteCompiler:
             )
             return
         for number, binding in enumerate(bindings):
-            template = self._template(file, entry, binding)
+            template = self._template(entry, binding)
             if template is not None:
                 self._compile_binding(file, entry, binding, template, number)
 
-    def _template(
-        self, file: Placed[ServiceFile], entry: _Entry, binding: HttpBinding
-    ) -> Template | None:
+    def _template(self, entry: _Entry, binding: HttpBinding) -> Template | None:
         try:
             template = parse_template(binding.template)
         except TemplateError as error:
@@ -392,6 +390,13 @@ class RouteCompiler:
 
     # For aggregates and GraphQL
 
+    def _variables_of(self, file: Placed[ServiceFile], entry: _Entry) -> list[tuple[str, ...]]:
+        paths = []
+        for served in self.served:
+            if served.method is entry.method and served.upstream == file.value.upstream:
+                paths.extend(tuple(name.split(".")) for name in served.route.variables)
+        return paths
+
     def _compile_inner(
         self, file: Placed[ServiceFile], service: Service, entries: list[_Entry]
     ) -> None:
@@ -418,12 +423,27 @@ class RouteCompiler:
                     inner=True,
                 ),
                 identity=self.identity(upstream, file, entry.route),
+                names=_names_in(method, self._variables_of(file, entry)),
                 encode=self._codec.tree_reader(method.input.full_name),
                 decode=self._codec.tree_writer(method.output.full_name),
             )
             for key in (name, f"{method.service}/{method.name}"):
                 self.inner[key] = inner
                 self.methods[key] = method
+
+
+def _names_in(
+    method: Method, variables: Sequence[tuple[str, ...]]
+) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Names that rules may use for parts of the request, and their JSON names in a request tree."""
+    names: dict[str, tuple[str, ...]] = {}
+    for field in method.input.fields:
+        names[field.name] = names[field.json_name] = (field.json_name,)
+    for variable in variables:
+        path = tuple(field.json_name for field in find_field_path(method.input, variable))
+        names[".".join(variable)] = path
+        names.setdefault(variable[-1], path)
+    return tuple(names.items())
 
 
 def _binding_of(
