@@ -66,6 +66,8 @@ TABLE: list[tuple[str, tuple[str, ...], str, Wanted]] = [
     ("41", CANCEL, "GET /p/:", None),
     ("41", CANCEL, "GET /p/:cancel", None),
     ("41", CANCEL, "POST /p/:cancel", None),
+    ("41", ("GET /a/{x=**}:v",), "GET /a/:v", None),
+    ("41", ("GET /a/{x=**}:v",), "GET /a:v", ("GET /a/{x=**}:v", ("",))),
     ("41", ("GET /p/{id}",), "GET /p/a:", ("GET /p/{id}", ("a:",))),
     (
         "41",
