@@ -1,6 +1,9 @@
 """Doubles for the limiter's tests: a clock that is set by hand, and the exact model of a bucket."""
 
-from bff.ratelimit.bucket import Bucket
+from collections import defaultdict
+from collections.abc import Sequence
+
+from bff.ratelimit.bucket import Bucket, Check
 
 
 class HandClock:
@@ -14,6 +17,10 @@ class HandClock:
 
     def unix_s(self) -> float:
         return 1_700_000_000 + self.now_us / 1_000_000
+
+    def store_us(self) -> int:
+        """The whole microseconds that a store reads from this clock."""
+        return int(self.now_s() * 1_000_000)
 
     def advance_s(self, seconds: float) -> None:
         self.now_us += round(seconds * 1_000_000)
@@ -29,13 +36,32 @@ class Model:
         self.owed_us = 0
         self.at_us: int | None = None
 
-    def take(self, bucket: Bucket, cost: int, now_us: int) -> tuple[bool, int]:
-        """Admitted or not, and how far from full the bucket is afterwards."""
+    def owed(self, bucket: Bucket, now_us: int) -> int:
+        """How far from full it is now."""
         before_us = now_us if self.at_us is None else self.at_us
-        owed_us = min(bucket.full_us, max(0, self.owed_us - (now_us - before_us)))
-        price_us = cost * bucket.token_us
-        if owed_us + price_us > bucket.full_us:
-            return False, owed_us
-        self.owed_us = owed_us + price_us
+        return min(bucket.full_us, max(0, self.owed_us - (now_us - before_us)))
+
+    def spend(self, bucket: Bucket, cost: int, now_us: int) -> None:
+        """Take tokens that are known to be there."""
+        self.owed_us = self.owed(bucket, now_us) + cost * bucket.token_us
         self.at_us = now_us
-        return True, self.owed_us
+
+
+class ModelStore:
+    """Models by key, all or nothing."""
+
+    def __init__(self) -> None:
+        self.models: defaultdict[str, Model] = defaultdict(Model)
+
+    def take(self, checks: Sequence[Check], now_us: int) -> tuple[bool, list[int]]:
+        """Admitted or not, and how far each bucket is from full afterwards."""
+        owed = [self.models[check.key].owed(check.bucket, now_us) for check in checks]
+        fits = all(
+            us + check.cost * check.bucket.token_us <= check.bucket.full_us
+            for us, check in zip(owed, checks, strict=True)
+        )
+        if not fits:
+            return False, owed
+        for check in checks:
+            self.models[check.key].spend(check.bucket, check.cost, now_us)
+        return True, [self.models[check.key].owed_us for check in checks]
