@@ -11,6 +11,7 @@ from bff.config.check_limits import check_limits
 from bff.config.check_names import check_names
 from bff.config.documents import Document, Placed
 from bff.config.gateway import GatewayFile
+from bff.config.policies import AggregateCaps
 from bff.config.units import duration_text
 from bff.core.problems import Problem, Where
 
@@ -172,7 +173,7 @@ def _aggregates(document: Document) -> Iterator[Problem]:
             hint = "write `problems:` with another name, or none"
             path = ("reply", value.problems)
             yield placed.problem(message, *path, hint=hint, code="BFF-C031", at_key=True)
-        most = value.caps.sources if value.caps else 8
+        most = (value.caps or AggregateCaps()).sources
         if len(value.sources) > most:
             message = f"{len(value.sources)} sources; `caps.sources` allows {most}"
             yield placed.problem(message, "sources", code="BFF-C034")

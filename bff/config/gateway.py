@@ -196,6 +196,4 @@ class GatewayFile(Policies):
     caps: GatewayCaps = GatewayCaps()
     transcoding: Transcoding = Transcoding()
     telemetry: GatewayTelemetry = GatewayTelemetry()
-    identity: Annotated[tuple[str, ...] | Literal["none"], OneOf("a list of names")] = (
-        IDENTITY_NAMES
-    )
+    identity: Annotated[Seq[str] | Literal["none"], OneOf("a list of names")] = IDENTITY_NAMES

@@ -83,7 +83,7 @@ def _in_order(problems: list[Problem]) -> list[Problem]:
 def _shown_name(path: Path) -> str:
     """The path from the current directory where it lies below it, else in full."""
     try:
-        return str(path.resolve().relative_to(Path.cwd()))
+        return str(Path(os.path.abspath(path)).relative_to(Path.cwd()))  # noqa: PTH100 - links stay as named
     except (ValueError, OSError):
         return str(path)
 

@@ -88,7 +88,8 @@ def _sentence(detail: ErrorDetails) -> tuple[str, str, str]:
     if detail["type"] == "bff":
         return context["text"], context["hint"], context["code"]
     if detail["type"] == "missing":
-        return f"`{detail['loc'][-1]}` is missing", "", "BFF-C011"
+        key = str(detail["loc"][-1])
+        return f"`{key}` is missing", _MISSING.get(key, ""), "BFF-C011"
     value = detail["input"]
     if detail["type"] == "literal_error":
         return _of_word(context, value)
@@ -113,6 +114,8 @@ def _of_word(context: dict[str, Any], value: Any) -> tuple[str, str, str]:
     lead = "expected one of" if ", " in words else "expected"
     return f"{lead} {words}; got {shown(value)}", hint, "BFF-C013"
 
+
+_MISSING = {"service": "documents of HTTP services, which have none, are not built in this version"}
 
 _EXPECTED = {
     "string_type": "text",

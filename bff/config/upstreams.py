@@ -69,7 +69,7 @@ class UpstreamTls(Block):
 class Retry(Block):
     """`retry`: further attempts of one call."""
 
-    attempts: Annotated[int, Field(ge=1, le=10)] = 3
+    attempts: Count = 3
     """Attempts in all."""
     codes: Seq[CodeName] = (Code.UNAVAILABLE.name,)
     """Codes after which a repeat may help."""

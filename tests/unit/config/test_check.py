@@ -10,6 +10,7 @@ GATEWAY = "gateway: {protos: [p], %s}"
 SERVICE = "service: a.B\nupstream: orders\nroutes:\n  - {rpc: A, %s}"
 KEYS = "auth: {api_keys: {file: keys.yaml}}"
 ISSUER = "auth: {issuers: {main: {issuer: 'https://id', audience: [a], %s}}}"
+JOIN = "graphql: {joins: {Order: {rpc: Get, keys: a, into: b, entities: c, entity_key: d}}}"
 AGGREGATE = "aggregate: GET /a\ndeadline: 800ms\nsources:\n  x: {rpc: orders.Get, %s}"
 
 
@@ -28,8 +29,7 @@ AGGREGATE = "aggregate: GET /a\ndeadline: 800ms\nsources:\n  x: {rpc: orders.Get
         ([SHOP, AGGREGATE.replace("x:", "body:") % ""], "sources.body", "has a meaning in expressions"),
         ([SHOP, "service: a.B\nupstream: orders\ngraphql: {queries: {a: users.Get}}"],
          "graphql.queries.a.rpc", "no upstream `users`"),
-        ([SHOP, "service: a.B\nupstream: orders\n"
-          "graphql: {joins: {Order: {rpc: Get, keys: a, into: b, entities: c, entity_key: d}}}"],
+        ([SHOP, "service: a.B\nupstream: orders\n" + JOIN],
          "graphql.joins.Order", "named Type.field"),
         (["upstreams: {a.b: {endpoints: ['127.0.0.1:1']}}"], "upstreams.a.b", "name of an upstream"),
     ],

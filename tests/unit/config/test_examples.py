@@ -41,6 +41,8 @@ tiers: {guest: 60/min, standard: 1000/min, premium: {rate: 5000/min, burst: 5000
 limits:
   tenant-per-route: {rate: 1000/min, by: [tenant, route]}
 limiter: {store: main}
+identity: [x-user-id]
+limit: [tenant-per-route]
 transcoding: {preset: strict}
 telemetry: {log: 1%}
 """
@@ -88,6 +90,8 @@ def test_a_whole_shop_loads_with_the_values_it_writes(tmp_path: Path) -> None:
     assert gateway.auth.issuers["main"].algorithms == ("RS256", "ES256")
     assert gateway.limits["tenant-per-route"].rate == Rate(1000, 60.0)
     assert gateway.telemetry.log == pytest.approx(0.01)
+
+    assert (gateway.identity, gateway.limit) == (("x-user-id",), ("tenant-per-route",))
 
     routes = document.services[0].value.routes
     assert [route.rpc for route in routes] == ["GetOrder", "ListOrders", "WatchOrder", "PlaceOrder"]
