@@ -40,6 +40,8 @@ def judge_content_type(value: bytes | None) -> None:
         media_type.startswith(b"application/")
         and media_type.endswith(b"+json")
         and media_type != b"application/+json"
+        # Native gRPC is not transcoded, whatever its messages are written in.
+        and not media_type.startswith(b"application/grpc")
     )
     for parameter in parameters:
         name, _, text = parameter.strip(b" \t").partition(b"=")
