@@ -80,7 +80,7 @@ class _Flight:
             self._land()
             if not self.ended.done():
                 self.ended.set_result(end.value)
-        except Exception as error:  # a step of a coroutine: all it raises belongs to its awaiter
+        except Exception as error:  # as a task does: what a coroutine raises is for its awaiter
             self._land()
             if not self.ended.done():
                 self.ended.set_exception(error)
@@ -92,8 +92,10 @@ class _Flight:
     def _land(self) -> None:
         channel = self._channel
         channel.flights.discard(self)
-        if channel.all_landed is not None and not channel.flights:
-            channel.all_landed.set_result(None)
+        landed = channel.all_landed
+        # A stream may take one more step after that, to find out that it was cancelled.
+        if landed is not None and not channel.flights and not landed.done():
+            landed.set_result(None)
 
 
 class GrpcioChannel:

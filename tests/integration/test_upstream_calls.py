@@ -35,6 +35,8 @@ from tests.support.upstream_lab import (
 GET = "/shop.v1.Orders/Get"
 WATCH = "/shop.v1.Orders/Watch"
 CLOCK = SystemClock()
+# Longer than any wait of these tests: what ends earlier was ended by something else.
+FAR_S = 60.0
 
 GRPC = ((b":status", b"200"), (b"content-type", b"application/grpc"))
 MESSAGE = h2_frame(0, 0, 1, b"\0\0\0\0\x02hi")
@@ -47,11 +49,14 @@ def soon_s(seconds: float = 10.0) -> float:
 @asynccontextmanager
 async def channel_to(address: str, **options: Any) -> AsyncIterator[GrpcioChannel]:
     channel = GrpcioChannel(address, tls=None, authority=None, clock=CLOCK, **options)
+    stray: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, what: stray.append(what))
     try:
         yield channel
     finally:
         await channel.close()
-        assert channel.open_calls == 0
+    assert channel.open_calls == 0
+    assert not stray, "a callback of the channel failed"
 
 
 @asynccontextmanager
@@ -158,7 +163,7 @@ async def test_a_caller_that_leaves_cancels_at_the_service_and_leaks_nothing() -
     async with UpstreamLab() as lab, stack_over(lab.address) as stack:
         lab.on(GET, Step(hang=True))
         calls = [
-            asyncio.create_task(stack.unary(operation(), b"", (), soon_s())) for _ in range(20)
+            asyncio.create_task(stack.unary(operation(), b"", (), soon_s(FAR_S))) for _ in range(20)
         ]
         await lab.until(lambda: len(lab.calls(GET)) == 20)
 
@@ -429,6 +434,25 @@ async def test_cancelling_a_reader_cancels_the_stream_and_leaks_nothing() -> Non
         await lab.until(lambda: lab.calls(WATCH)[0].cancelled)
 
 
+@pytest.mark.rule("upstreams.3")
+@pytest.mark.parametrize("step", [Step(hang=True), Step(messages=[b"1"], hang_after=True)])
+async def test_streams_that_run_when_the_channel_closes_end_with_unavailable(step: Step) -> None:
+    async with UpstreamLab() as lab, channel_to(lab.address) as channel:
+        lab.on(WATCH, step, stream=True)
+
+        async def read() -> list[bytes]:
+            return [part async for part in channel.stream(WATCH, b"", (), None)]
+
+        reader = asyncio.create_task(read())
+        await lab.until(lambda: len(lab.calls(WATCH)) == 1)
+
+        await channel.close()
+
+        with pytest.raises(UpstreamError) as caught:
+            await reader
+        assert (caught.value.reason, caught.value.sent) == ("UPSTREAM_UNAVAILABLE", "maybe")
+
+
 async def test_a_stream_ends_with_the_status_of_the_service() -> None:
     async with UpstreamLab() as lab, channel_to(lab.address) as channel:
         lab.on(
@@ -457,7 +481,7 @@ async def test_a_fifth_of_many_calls_cancelled_leaves_none_behind() -> None:
 
         async def one(number: int) -> bool:
             asked = b"%d" % number
-            call = asyncio.create_task(channel.unary(GET, asked, (), soon_s()))
+            call = asyncio.create_task(channel.unary(GET, asked, (), soon_s(FAR_S)))
             if chance.random() < 0.2:
                 for _ in range(chance.randrange(0, 4)):
                     await asyncio.sleep(0)

@@ -88,6 +88,18 @@ class BreakerMachine(RuleBasedStateMachine):
         self.breaker.abandoned(granted)
         assert len(self.moves) == moved
 
+    @rule(count=st.integers(1, 12), step_s=st.sampled_from([0.3, 1.0, 2.5, 7.0]))
+    def good_calls(self, count: int, step_s: float) -> None:
+        """Calls one after the other, so that the window slides while it is full."""
+        for _ in range(count):
+            if self.breaker.state != "closed":
+                return
+            self.breaker.ended(self.breaker.ask(self.now_s), "ok", self.now_s, 0.1)
+            self.log.append((int(self.now_s), False, False))
+            if self.breaker.state == "closed":
+                self.window_tells_of_ten_seconds()
+            self.now_s += step_s
+
     @rule(seconds=st.sampled_from([0.25, 1.0, 3.0, 9.0, 30.0]))
     def wait(self, seconds: float) -> None:
         self.now_s += seconds

@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 from bff.upstream.budget import Budget
 from bff.upstream.bulkhead import Bulkhead
 
-EVENTS = st.lists(st.one_of(st.just("first"), st.just("retry"), st.floats(0.0, 3.0)), max_size=300)
+# Runs of the same event: budgets break when many of one kind come together. A number is a pause.
+RUNS = st.one_of(
+    st.tuples(st.sampled_from(["first", "retry"]), st.sampled_from([1, 3, 50])).map(
+        lambda run: [run[0]] * run[1]
+    ),
+    st.floats(0.0, 1.5).map(lambda pause_s: [pause_s]),
+)
+EVENTS: st.SearchStrategy[list[str | float]] = st.lists(RUNS, max_size=30).map(
+    lambda runs: [event for run in runs for event in run]
+)
 
 
 @pytest.mark.rule("upstreams.9")

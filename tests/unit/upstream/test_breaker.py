@@ -88,6 +88,16 @@ def test_failures_of_ten_seconds_ago_are_forgotten() -> None:
 
 
 @pytest.mark.rule("upstreams.10")
+def test_the_window_slides_second_by_second() -> None:
+    breaker, _ = make()
+
+    for now_s in (100.0, 105.0, 110.0, 114.0):
+        run(breaker, "ok", 1, now_s=now_s)
+
+    assert breaker.calls == 3
+
+
+@pytest.mark.rule("upstreams.10")
 def test_failures_of_nine_seconds_ago_count() -> None:
     breaker, _ = make()
     run(breaker, "failed", 19, now_s=100.0)

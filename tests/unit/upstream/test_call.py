@@ -167,6 +167,7 @@ async def test_a_sole_endpoint_that_refused_is_asked_again() -> None:
         await lab.call(get())
 
     assert await lab.call(get()) == b"one"
+    assert lab.stack.describe()["endpoints"][0]["connect_failures"] == 0
 
 
 async def test_without_endpoints_there_is_a_reason() -> None:
