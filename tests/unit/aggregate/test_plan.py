@@ -102,7 +102,10 @@ def test_a_wrong_join_is_told(change: dict[str, Any], fault: str) -> None:
 @pytest.mark.parametrize(
     ("reply", "fault"),
     [
-        ({"...": ["profile"], "userId": "'x'"}, "reply.userId:1: the reply has 'userId' twice, here and at reply['...'].profile"),
+        (
+            {"...": ["profile"], "userId": "'x'"},
+            "reply.userId:1: the reply has 'userId' twice, here and at reply['...'].profile",
+        ),
         ({"problems": "profile"}, "reply.problems:1: the reply has 'problems' twice, here and at problems"),
         ({"...": ["profil"]}, "reply['...']:1: 'profil' is no source with a type; did you mean 'profile'?"),
         ({"x": "profile.nam"}, "reply.x:9: User has no field 'nam'"),
