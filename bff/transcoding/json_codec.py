@@ -24,6 +24,7 @@ from google.protobuf import (
 from google.rpc import error_details_pb2, status_pb2
 from msgspec import Struct
 from protobuf import (
+    DescEnum,
     DescField,
     DescMessage,
     Message,
@@ -103,8 +104,11 @@ class Codec:
             octets = module.DESCRIPTOR.serialized_pb
             files.setdefault(module.DESCRIPTOR.name, FileDescriptorProto.from_binary(octets))
         for file in _dependencies_first(files):
-            _print_first_alias(file)
+            _prepare(file)
             add_file(self._registry, file, None)
+        for desc in self._registry:
+            if isinstance(desc, DescEnum):
+                _bound_enum(desc)
 
     def message_class(self, full_name: str) -> type[Message]:
         """The dynamic class of a message. Raises KeyError if there is none of that name."""
@@ -440,18 +444,40 @@ def _client_error(fault: Fault, detail: str = "") -> ClientError:
     return ClientError(fault.reason, detail=detail, metadata=metadata, violations=violations)
 
 
-def _print_first_alias(file: Any) -> None:
-    """Give each enum number's first name the last place among its aliases: the codec prints the last."""
+def _prepare(file: Any) -> None:
+    """Give fields their JSON names and let the first alias of an enum number be the one printed."""
     todo = [*file.message_type]
     enums = [*file.enum_type]
     while todo:
         message = todo.pop()
         todo.extend(message.nested_type)
         enums.extend(message.enum_type)
+        for field in message.field:
+            # Generated Python code, and with it many a reflection server, leaves them out.
+            field.json_name = field.json_name or _json_name(field.name)
     for enum in enums:
         by_number: dict[int, list[Any]] = {}
         for value in enum.value:
             by_number.setdefault(value.number, []).append(value)
         if len(by_number) < len(enum.value):
-            # Numbers keep their places, so the enum's first value stays its default.
+            # The codec prints the last name. Numbers keep their places, so the default stays.
             enum.value = [by_number[value.number].pop() for value in enum.value]
+
+
+def _bound_enum(desc: DescEnum) -> None:
+    """Refuse numbers beyond 32 bits, which an open enum takes and then writes cut or not at all."""
+    enum_class: Any = desc.type
+    take_unknown = enum_class._missing_  # the hook of Python's enum, which open enums use
+
+    def missing(_class: type, value: object) -> object:
+        if isinstance(value, int) and not -(2**31) <= value < 2**31:
+            raise ValueError("beyond 32 bits")
+        return take_unknown(value)
+
+    enum_class._missing_ = classmethod(missing)
+
+
+def _json_name(name: str) -> str:
+    """LowerCamelCase as protoc makes it: each underscore goes, the letter after it is capital."""
+    first, *rest = name.split("_")
+    return first + "".join(word[:1].upper() + word[1:] for word in rest)

@@ -81,6 +81,8 @@ REFUSED = [
     case(93, '{"state":1.5}', "INVALID_FIELD", "state"),
     case(93, '{"state":true}', "INVALID_FIELD", "state"),
     case(93, '{"state":"1"}', "INVALID_FIELD", "state"),
+    case(93, '{"state":2147483648}', "INVALID_FIELD", "state"),
+    case(93, '{"states":[0,-9223372036854775809]}', "INVALID_FIELD", "states[1]"),
     case(93, '{"state":"NOPE"}', "INVALID_FIELD", "state"),
     case(94, '{"numbers":[1,null]}', "INVALID_FIELD", "numbers[1]"),
     case(94, '{"labels":{"a":null}}', "INVALID_FIELD", 'labels["a"]'),
@@ -348,6 +350,26 @@ def test_set_without_an_import_names_both_files() -> None:
     file = FileDescriptorProto(name="a.proto", dependency=["b.proto"], syntax="proto3")
     with pytest.raises(ValueError, match=r"a\.proto imports b\.proto"):
         Codec(FileDescriptorSet(file=[file]).SerializeToString())
+
+
+@pytest.mark.rule("transcoding.7")
+def test_set_without_json_names_gets_those_of_protoc() -> None:
+    """Descriptors from a reflection server often lack them."""
+    from google.protobuf.descriptor_pb2 import FileDescriptorSet
+
+    names = "a_b c__d _e f1_2g hI_j k_ l_M"
+    fields = "".join(f"int32 {name} = {n};" for n, name in enumerate(names.split(), 1))
+    files = FileDescriptorSet.FromString(
+        compile_set(f'syntax = "proto3"; message M {{ {fields} }}')
+    )
+    expected = [field.json_name for field in files.file[0].message_type[0].field]
+    for field in files.file[0].message_type[0].field:
+        field.ClearField("json_name")
+
+    shape = Codec(files.SerializeToString()).message_type("M")
+
+    assert shape is not None
+    assert [field.json_name for field in shape.fields] == expected
 
 
 def test_two_codecs_keep_equal_names_apart() -> None:
