@@ -82,6 +82,7 @@ class Request:
         "calls",
         "client_traceparent",
         "deadline_s",
+        "error_form",
         "graphql_operation",
         "headers",
         "host",
@@ -153,6 +154,8 @@ class Request:
         self.stage = "door"
         self.reason = ""
         self.graphql_operation = ""
+        # The route's form of errors; before a route is known, the gateway's.
+        self.error_form = "aip193"
         # True when the answer is not complete, though its status is a success.
         self.partial = False
         # The part of good requests that the access log has.

@@ -9,7 +9,16 @@ from bff.core.exchange import Inputs, Json, Reply, Request, Ticket
 from bff.pipeline.route import CompiledRoute, Match, Tools
 from bff.ratelimit.policies import RouteLimits
 
-__all__ = ["Static", "static_route"]
+__all__ = ["Page", "Static", "static_route"]
+
+
+class Page(Struct, frozen=True):
+    """A document that is served as it is: its path, body, media type and further header fields."""
+
+    path: str
+    body: bytes
+    content_type: str
+    headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
 class Static(Struct, kw_only=True, eq=False):

@@ -33,6 +33,7 @@ def find_route(request: Request, tools: Tools) -> Match | Reply:
     request.template = route.template
     request.upstream = route.upstream
     request.log_share = route.log_share
+    request.error_form = route.error_form
     ends_s = request.started_s + route.deadline_s
     request.deadline_s = min(request.deadline_s, ends_s)
     return Match(route, found.captures, found.implied_head)

@@ -88,9 +88,20 @@ def error_text(error: GatewayError, request: Request, tools: Tools) -> bytes:
 def error_body(error: GatewayError, request: Request, tools: Tools) -> bytes:
     """The whole body; a constant one if the error itself cannot be written."""
     try:
+        if request.error_form == "graphql":
+            return _encode(_graphql_tree(error, request))
         return _encode({"error": error_tree(error, request, tools)})
     except (msgspec.ValidationError, TypeError, ValueError, UnicodeError):
         return _LAST_RESORT
+
+
+def _graphql_tree(error: GatewayError, request: Request) -> dict[str, Json]:
+    """A refusal by the line as GraphQL clients read it: errors without data (spec October 2021, 7.1)."""
+    extensions: dict[str, Json] = {"code": error.code.name, "reason": error.reason}
+    if error.retry_after_s is not None:
+        extensions["retry_after_ms"] = round(error.retry_after_s * 1000)
+    entry = {"message": public_message(error), "extensions": extensions}
+    return {"errors": [entry], "extensions": {"request_id": request.request_id}}
 
 
 def error_reply(error: GatewayError, request: Request, tools: Tools) -> Reply:

@@ -68,6 +68,8 @@ class CompiledRoute(Struct, kw_only=True, eq=False):
     variables: tuple[str, ...] = ()
     # The part of good requests that the access log has; failed ones are always there.
     log_share: float = 1.0
+    # What an error looks like: AIP-193, or a GraphQL response.
+    error_form: str = "aip193"
     # Shown by `bff routes`: what is called, how it is guarded.
     operation: str = ""
     guard: str = ""

@@ -5,7 +5,7 @@ documents. A compiler lives as long as its worker and remembers what earlier sna
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from bff.config.documents import Document
 from bff.config.gateway import GatewayFile
 from bff.core.errors import ConfigError
 from bff.core.problems import Problem
-from bff.pipeline.documents import static_route
+from bff.pipeline.documents import Page, static_route
 from bff.pipeline.route import CompiledRoute, Tools
 from bff.ratelimit.address_buckets import AddressBuckets
 from bff.ratelimit.bucket import Bucket
@@ -97,10 +97,17 @@ def _collect(read: Callable[[], None], problems: list[Problem]) -> None:
 
 
 class Compiler:
-    """Makes snapshots; belongs to one worker and its event loop."""
+    """Makes snapshots; belongs to one worker and its event loop.
 
-    def __init__(self, parts: Parts) -> None:
+    `pages` are served beside the routes, `graphiql_page` where the configuration asks for it.
+    """
+
+    def __init__(
+        self, parts: Parts, *, pages: Sequence[Page] = (), graphiql_page: Page | None = None
+    ) -> None:
         self._parts = parts
+        self._pages = pages
+        self._graphiql_page = graphiql_page
         self._leases: Lease | None = None
         self._failures: tuple[object, AddressBuckets] | None = None
         self._descriptors: tuple[str, Descriptors, Codec] | None = None
@@ -138,7 +145,13 @@ class Compiler:
             screen = screens.compile(aggregate, trie)
             if screen is not None:
                 compiled_routes.append(screen)
-        graphql = GraphqlCompiler(gateway=gateway, routes=routes, policies=policies, find=find)
+        graphql = GraphqlCompiler(
+            gateway=gateway,
+            routes=routes,
+            policies=policies,
+            find=find,
+            page=self._graphiql_page,
+        )
         front = graphql.compile(document.services, trie)
         if front is not None:
             compiled_routes.extend(front.routes)
@@ -203,6 +216,12 @@ class Compiler:
                 gateway.openapi, openapi, "application/json", limits=policies.open_limits("openapi")
             )
             trie.insert(parse_template(gateway.openapi), "GET", route)
+        for page in self._pages:
+            limits = policies.open_limits("pages")
+            route = static_route(
+                page.path, page.body, page.content_type, limits=limits, extra=page.headers
+            )
+            trie.insert(parse_template(page.path), "GET", route)
         return openapi
 
 

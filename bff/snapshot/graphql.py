@@ -1,4 +1,4 @@
-"""GraphQL blocks as a schema and its route."""
+"""GraphQL blocks as one schema, with its two routes."""
 
 from collections.abc import Sequence
 
@@ -6,25 +6,34 @@ from msgspec import Struct
 
 from bff.config.documents import Placed
 from bff.config.gateway import GatewayFile
+from bff.config.graphql import GraphqlCaps, GraphqlField, GraphqlJoin
 from bff.config.routes import ServiceFile
+from bff.core.problems import nearest
+from bff.core.schema import Method
+from bff.gql.documents import DocumentCache
+from bff.gql.limits import Caps
+from bff.gql.schema import GqlSchema, JoinField, PageSize, RootField, build_schema
+from bff.pipeline.documents import Page
+from bff.pipeline.graphql import GraphqlFront, GraphqlWork
 from bff.pipeline.route import CompiledRoute
 from bff.snapshot.findings import Findings
 from bff.snapshot.policies import PolicyCompiler
 from bff.snapshot.routes import RouteCompiler
+from bff.transcoding.path_template import parse_template
 from bff.transcoding.route_trie import RouteTrie
 
-__all__ = ["GraphqlCompiler", "GraphqlFront"]
+__all__ = ["CompiledGraphql", "GraphqlCompiler"]
 
 
-class GraphqlFront(Struct, kw_only=True, eq=False):
-    """What the schema became: its SDL, and the routes that serve it."""
+class CompiledGraphql(Struct, kw_only=True, eq=False):
+    """What the blocks became: the schema's text, and the routes that serve it."""
 
     sdl: str
     routes: tuple[CompiledRoute, ...]
 
 
 class GraphqlCompiler:
-    """Compiles every `graphql` block into one schema."""
+    """Compiles every `graphql` block into one schema. `page` is GraphiQL, where it is wanted."""
 
     def __init__(
         self,
@@ -33,14 +42,199 @@ class GraphqlCompiler:
         routes: RouteCompiler,
         policies: PolicyCompiler,
         find: Findings,
+        page: Page | None = None,
     ) -> None:
         self._gateway = gateway
         self._routes = routes
         self._policies = policies
         self._find = find
+        self._page = page
+        # Which file wrote a root field or join: the schema's faults name only the key.
+        self._files: dict[str, Placed[ServiceFile]] = {}
 
     def compile(
         self, services: Sequence[Placed[ServiceFile]], trie: RouteTrie[CompiledRoute]
-    ) -> GraphqlFront | None:
-        """The schema's front, or None where no file exposes anything."""
-        return None
+    ) -> CompiledGraphql | None:
+        """The routes, or None where no file exposes anything (or something is wrong with it)."""
+        fields: list[RootField] = []
+        joins: list[JoinField] = []
+        for file in services:
+            block = file.value.graphql
+            if block is None:
+                continue
+            for name, query in block.queries.items():
+                self._add_root(file, "queries", name, query, fields)
+            for name, mutation in block.mutations.items():
+                self._add_root(file, "mutations", name, mutation, fields)
+            for name, join in block.joins.items():
+                self._add_join(file, name, join, joins)
+        if not fields:
+            return None
+        schema, faults = build_schema(fields, joins)
+        for fault in faults:
+            self._note(fault.path, fault.message, fault.hint)
+        return self._serve(schema, trie) if schema is not None and not faults else None
+
+    def _note(self, path: str, message: str, hint: str) -> None:
+        for key, file in self._files.items():
+            if path.startswith(key):
+                block, kind, *rest = key.split(".")
+                self._find.add(file, message, block, kind, ".".join(rest), hint=hint)
+                return
+        self._find.add(self._gateway, f"{path}: {message}", "graphql", hint=hint)
+
+    def _add_root(
+        self,
+        file: Placed[ServiceFile],
+        block: str,
+        name: str,
+        field: GraphqlField,
+        fields: list[RootField],
+    ) -> None:
+        method = self._method(file, field.rpc, "graphql", block, name)
+        if method is None:
+            return
+        key = f"graphql.{block}.{name}"
+        if key in self._files:
+            self._find.add(
+                file,
+                f"{name} stands at {self._files[key].where('graphql', block, name)} too",
+                "graphql",
+                block,
+                name,
+            )
+            return
+        self._files[key] = file
+        page = field.list_size
+        fields.append(
+            RootField(
+                kind="query" if block == "queries" else "mutation",
+                name=name,
+                method=method,
+                operation=self._operation_name(file, field.rpc),
+                args=field.args,
+                page_size=None
+                if page is None
+                else PageSize(arg=page.arg, default=page.default, max=page.max),
+                timeout_s=field.timeout,
+                path=key,
+            )
+        )
+
+    def _add_join(
+        self, file: Placed[ServiceFile], name: str, join: GraphqlJoin, joins: list[JoinField]
+    ) -> None:
+        owner, dot, field = name.rpartition(".")
+        if not dot:
+            self._find.add(file, f"{name}: a join is named Type.field", "graphql", "joins", name)
+            return
+        method = self._method(file, join.rpc, "graphql", "joins", name, "rpc")
+        if method is None:
+            return
+        key = f"graphql.joins.{name}"
+        self._files[key] = file
+        joins.append(
+            JoinField(
+                type=owner,
+                name=field,
+                method=method,
+                operation=self._operation_name(file, join.rpc),
+                keys=join.keys,
+                into=join.into,
+                entities=join.entities,
+                entity_key=join.entity_key,
+                max_batch=join.max_batch,
+                parallel=join.parallel,
+                timeout_s=join.timeout,
+                path=key,
+            )
+        )
+
+    def _operation_name(self, file: Placed[ServiceFile], rpc: str) -> str:
+        """An operation is `GetOrder` inside its service's file, `orders.GetOrder` elsewhere."""
+        own = f"{file.value.upstream}.{rpc}"
+        return own if own in self._routes.methods else rpc
+
+    def _method(self, file: Placed[ServiceFile], rpc: str, *path: str | int) -> Method | None:
+        method = self._routes.methods.get(self._operation_name(file, rpc))
+        if method is None:
+            own = [n.partition(".")[2] for n in self._routes.methods if "/" not in n]
+            close = nearest(rpc, (*self._routes.methods, *own))
+            self._find.add(
+                file,
+                f"no unary operation {rpc}",
+                *path,
+                hint=f"did you mean {close}?" if close else "",
+            )
+        return method
+
+    def _serve(self, schema: GqlSchema, trie: RouteTrie[CompiledRoute]) -> CompiledGraphql:
+        written = self._gateway.value.graphql
+        caps = _caps(written.caps)
+        front = GraphqlFront(
+            schema=schema,
+            documents=DocumentCache(schema=schema.schema, caps=caps),
+            caps=caps,
+            body_cap_bytes=written.caps.body,
+            operations=self._routes.inner,
+            introspection=written.introspection,
+            page=self._page if written.graphiql else None,
+        )
+        template = parse_template(written.path)
+        routes = []
+        for method in ("GET", "POST"):
+            route = self._route(written.path, method, front)
+            held = trie.insert(template, method, route)
+            if held is not None:
+                self._find.add(
+                    self._gateway,
+                    f"{method} {written.path} is GraphQL's, but {held.id} is mapped there",
+                    "graphql",
+                    "path",
+                )
+            routes.append(route)
+        return CompiledGraphql(sdl=schema.sdl, routes=tuple(routes))
+
+    def _route(self, path: str, method: str, front: GraphqlFront) -> CompiledRoute:
+        gateway = self._gateway.value
+        route_id = f"graphql-{method.lower()}"
+        return CompiledRoute(
+            id=route_id,
+            template=path,
+            method=method,
+            upstream="",
+            deadline_s=gateway.graphql.deadline,
+            authenticator=self._policies.authenticator,
+            # Each field's operation has its own rules; a document without any needs nobody.
+            access=self._policies.open_access(),
+            limits=self._policies.open_limits(route_id),
+            work=GraphqlWork(front=front, is_get=method == "GET"),
+            body_cap_bytes=gateway.graphql.caps.body,
+            error_form="graphql",
+            operation="GraphQL",
+            guard="by field",
+            policies=("per-caller",),
+        )
+
+
+def _caps(written: GraphqlCaps) -> Caps:
+    return Caps(
+        text_bytes=written.text,
+        tokens=written.tokens,
+        comments=written.comments,
+        nesting=written.nesting,
+        depth=written.depth,
+        aliases=written.aliases,
+        root_fields=written.root_fields,
+        directives=written.directives,
+        same_name=written.same_name,
+        fragments=written.fragments,
+        spreads=written.spreads,
+        operations=written.operations,
+        list_items=written.list_items,
+        input_depth=written.input_depth,
+        string_bytes=written.string,
+        variables=written.variables,
+        errors=written.errors,
+        calls=written.calls,
+    )

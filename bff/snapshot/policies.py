@@ -142,6 +142,16 @@ class PolicyCompiler:
             headers_mode=self._gateway.value.limit_headers,
         )
 
+    def open_access(self) -> Access:
+        """Access of a route of our own that needs nobody; the gateway's rules hold all the same."""
+        rules = self._rules(self._auth, self._gateway, ("auth",))
+        return compile_access(
+            required=False,
+            rules=() if rules is None else (rules,),
+            realm=self.realm,
+            emit=self._parts.emit,
+        )
+
     # Access
 
     def access(self, levels: Sequence[AuthLevel]) -> Access:

@@ -391,7 +391,7 @@ class RouteCompiler:
     # For aggregates and GraphQL
 
     def _variables_of(self, file: Placed[ServiceFile], entry: _Entry) -> list[tuple[str, ...]]:
-        paths = []
+        paths: list[tuple[str, ...]] = []
         for served in self.served:
             if served.method is entry.method and served.upstream == file.value.upstream:
                 paths.extend(tuple(name.split(".")) for name in served.route.variables)
