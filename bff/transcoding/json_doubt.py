@@ -27,7 +27,9 @@ _ODD = re.compile(
 )
 _NUMBER_LIKE = re.compile(rb'"([-+]?[._0-9\x80-\xff]+(?:[eE][-+]?[0-9_]+)?)"')
 _ODD_DURATION = re.compile(rb'"-?(?:0[0-9][0-9.]*|[0-9]+\.|315576000000\.[0-9]+)s"')
-_UNDERFLOW = re.compile(rb"[0-9][eE]-[0-9]{2}")
+# A number so small that it reads as 0 has an exponent of three digits, or very many zeros.
+_TINY_EXPONENT = re.compile(rb"-(?<=[eE]-)[0-9]{3}")
+_TINY_FRACTION = b"0" * 200
 _UNDERSCORE_KEY = re.compile(rb'_[^"\\]*":')
 
 
@@ -122,7 +124,7 @@ def compile_doubt(message: MessageType) -> Doubt:
         for name in (*maps, *odd_spellings):
             if name in compact:
                 return True
-        if (b"e-" in text or b"E-" in text) and _UNDERFLOW.search(text):
+        if _TINY_EXPONENT.search(text) or _TINY_FRACTION in text:
             return True
         return _odd_numbers(compact)
 
