@@ -108,7 +108,9 @@ def examine(text: bytes, message: MessageType, resolve: Resolve) -> Fault | None
         _Walk(resolve).message(message, tree, 1)
     except _Stop as stop:
         path = "".join(reversed(stop.path)).removeprefix(".")
-        return Fault(stop.reason, path[:_MAX_PATH], stop.text)
+        # A key may hold a lone surrogate, which no reply could show.
+        shown = path[:_MAX_PATH].encode(errors="replace").decode()
+        return Fault(stop.reason, shown, stop.text)
     return None
 
 
@@ -293,8 +295,7 @@ def _keeps_null(field: Field) -> bool:
 
 
 def _text(read: Callable[[str], Any], value: Any, _depth: int = 0) -> None:
-    if type(value) is not str:
-        raise _Stop("INVALID_FIELD", "must be a string")
+    _string(value)
     try:
         read(value)
     except Unfit as error:

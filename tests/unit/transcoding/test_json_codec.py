@@ -40,6 +40,8 @@ REFUSED = [
     case(85, '{"text":"a"}'.encode("utf-16"), "INVALID_JSON", ""),
     case(85, b"\xef\xbb\xbf{}", "INVALID_JSON", ""),
     case(85, '{"text":"\\ud800"}', "INVALID_JSON", "text"),
+    case(85, '{"mask":"\\ud800"}', "INVALID_JSON", "mask"),
+    case(85, '{"\\ud800":1}', "UNKNOWN_FIELD", "?"),
     case(86, "null", "INVALID_FIELD", ""),
     case(86, "[]", "INVALID_FIELD", ""),
     case(86, '"x"', "INVALID_FIELD", ""),
