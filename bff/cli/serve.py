@@ -85,15 +85,15 @@ def _say_ready(settings: NodeSettings, ready_file: Path | None) -> None:
     scheme = "https" if listener.tls else "http"
     public = f"{scheme}://{_shown(listener.host)}:{listener.port}"
     admin = f"http://{_shown(settings.admin_host)}:{settings.admin_port}"
-    errors.print(
-        f"serving {public}  admin {admin}  version {settings.version}  workers {listener.workers}",
-        style="green",
-    )
     if ready_file is not None:
         text = msgspec.json.encode({"public": public, "admin": admin, "pid": os.getpid()})
         partial = ready_file.with_suffix(".partial")
         partial.write_bytes(text)
         partial.rename(ready_file)
+    errors.print(
+        f"serving {public}  admin {admin}  version {settings.version}  workers {listener.workers}",
+        style="green",
+    )
 
 
 def _shown(host: str) -> str:

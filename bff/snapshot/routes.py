@@ -249,7 +249,10 @@ class RouteCompiler:
             guard=_guard_text(auth_levels, access.required),
             policies=tuple(_policy_names(self._limit_levels(file, entry))),
         )
-        held = self._trie.insert(template, binding.method, compiled)
+        # A stream cannot be run for its header fields alone, so HEAD is no method of its path.
+        held = self._trie.insert(
+            template, binding.method, compiled, implied_head=not method.server_streaming
+        )
         if held is not None:
             self._note_at(
                 binding,
