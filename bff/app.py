@@ -27,6 +27,7 @@ from bff.core.exchange import Reply, Request
 from bff.core.ports import SystemClock, system_random
 from bff.fronts.address import AddressReader
 from bff.fronts.door import Door, DoorCaps
+from bff.fronts.pages import load_pages
 from bff.ratelimit.address_buckets import AddressBuckets
 from bff.ratelimit.bucket import Bucket
 from bff.ratelimit.limiter import LocalStore, RemoteStore
@@ -122,9 +123,10 @@ class _Worker:
             connect=self._connect,
             make_store=self._make_store,
         )
-        self._compiler = Compiler(self._parts)
+        self._compiler = Compiler(self._parts, pages=load_pages)
         self._version = ""
         self._routes = 0
+        self._told_version = ""
         self._link: Link | None = None
         self.door: Door
         self._current: Current
@@ -176,6 +178,10 @@ class _Worker:
         self._compiler.went_live(compiled)
         self._version = compiled.tools.version
         self._routes = len(compiled.routes)
+        if self._told_version and self._told_version != self._version:
+            self._metrics.gauge("bff_config_info", self._told_version, "").set(0)
+        self._metrics.gauge("bff_config_info", self._version, "").set(1)
+        self._told_version = self._version
 
     def _make_door(self, document: Document) -> Door:
         gateway = document.gateway.value

@@ -16,6 +16,9 @@ __all__ = [
     "KeysFetched",
     "LimitDecided",
     "Noted",
+    "OperationEnded",
+    "PartlyAnswered",
+    "SourceEnded",
     "silent",
 ]
 
@@ -68,6 +71,27 @@ class KeysFetched(Event, frozen=True):
 
     issuer: str
     result: str
+
+
+class SourceEnded(Event, frozen=True):
+    """A source of an aggregate ended: `outcome` is ok or the state that the client sees."""
+
+    route: str
+    source: str
+    outcome: str
+    reason: str
+
+
+class PartlyAnswered(Event, frozen=True):
+    """A reply left with a part left out."""
+
+    route: str
+
+
+class OperationEnded(Event, frozen=True):
+    """A GraphQL request ended; `outcome` is ok, partial, or where it stopped."""
+
+    outcome: str
 
 
 class Noted(Event, frozen=True):

@@ -82,9 +82,11 @@ class Request:
         "calls",
         "client_traceparent",
         "deadline_s",
+        "detail",
         "error_form",
         "graphql_operation",
         "headers",
+        "headers_bytes",
         "host",
         "log_share",
         "method",
@@ -145,6 +147,8 @@ class Request:
         self.read_body = read_body
         self.trace_sampled = trace_sampled
         self.client_traceparent = client_traceparent
+        # All header fields together, as the door has counted them.
+        self.headers_bytes = 0
         # Notes for the access log, written as the stages pass.
         self.principal: Principal = ANONYMOUS
         self.calls: list[UpstreamCall] = []
@@ -153,6 +157,8 @@ class Request:
         self.upstream = ""
         self.stage = "door"
         self.reason = ""
+        # What the log may know of the reason and the client may not.
+        self.detail = ""
         self.graphql_operation = ""
         # The route's form of errors; before a route is known, the gateway's.
         self.error_form = "aip193"

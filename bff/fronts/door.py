@@ -38,6 +38,7 @@ _LEAST_DEADLINE_S = 0.05
 # A client that left is noticed by the first sweep after its request is this old; looking earlier
 # would cost every fast request a task.
 _SWEEP_S = 0.02
+_MAX_NAME_BYTES = 128
 _PART_BYTES = 64 * 1024
 _STALL_S = 30.0
 _BODY_BASE_S = 10.0
@@ -62,7 +63,9 @@ _SINGLE = frozenset(
 )
 
 
-_JUDGED = frozenset({b"transfer-encoding", b"expect"})
+_JUDGED = frozenset({b"transfer-encoding", b"expect", b"content-encoding"})
+# Bodies are read as they are (RFC 9110 15.5.16 asks for the codings that would do).
+_PLAIN_BODIES = ((b"accept-encoding", b"identity"),)
 
 
 class DoorCaps(Struct, frozen=True, kw_only=True):
@@ -214,7 +217,7 @@ class Door:
     def _judge_headers(
         self, request: Request, raw: list[tuple[bytes, bytes]], exchange: "_Exchange"
     ) -> None:
-        """Sizes, names, doubles, Host; the client's own deadline (edge of every later stage)."""
+        """Sizes, names, doubles; then what Host, Content-Length and grpc-timeout say."""
         caps = self._caps
         if len(raw) > caps.header_fields:
             raise ClientError("HEADERS_TOO_LARGE", headers=_CLOSE)
@@ -222,18 +225,25 @@ class Door:
         seen: dict[bytes, bytes] = {}
         for name, value in raw:
             size += len(name) + len(value)
-            if len(value) > caps.header_value_bytes or len(name) > 128:
+            if len(value) > caps.header_value_bytes or len(name) > _MAX_NAME_BYTES:
                 raise ClientError("HEADERS_TOO_LARGE", headers=_CLOSE)
             if name in _SINGLE:
                 if name in seen:
                     raise _bad_header(name, "is given twice")
-                if not value.isascii():
-                    raise _bad_header(name, "has characters that are not ASCII")
                 seen[name] = value
             elif name in _JUDGED or b"_" in name:
                 _judge_field(name, value)
+        request.headers_bytes = size
         if size > caps.headers_bytes:
             raise ClientError("HEADERS_TOO_LARGE", headers=_CLOSE)
+        self._read_singles(request, seen, exchange)
+
+    def _read_singles(
+        self, request: Request, seen: dict[bytes, bytes], exchange: "_Exchange"
+    ) -> None:
+        for name, value in seen.items():
+            if not value.isascii():
+                raise _bad_header(name, "has characters that are not ASCII")
         host = seen.get(b"host")
         if host is None or not _HOST(host):
             raise _bad_header(b"host", "is missing or not valid")
@@ -449,6 +459,12 @@ def _judge_field(name: bytes, value: bytes) -> None:
         raise _bad_header(name, "has an underscore in its name")
     if name == b"transfer-encoding" and value.lower() != b"chunked":
         raise ClientError("TRANSFER_CODING", headers=_CLOSE)
+    if name == b"content-encoding" and value.lower() != b"identity":
+        raise ClientError(
+            "UNSUPPORTED_MEDIA_TYPE",
+            "This content coding is not supported.",
+            headers=(*_PLAIN_BODIES, *_CLOSE),
+        )
     if name == b"expect" and value.lower() != b"100-continue":
         raise ClientError("EXPECTATION", headers=_CLOSE)
 

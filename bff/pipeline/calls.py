@@ -38,6 +38,7 @@ class Bound(Struct, kw_only=True, eq=False):
     stack: UpstreamStack
     identity: Identify
     body_cap_bytes: int
+    metadata_cap_bytes: int
     metadata_in: tuple[tuple[bytes, str], ...] = ()
     metadata_set: tuple[tuple[str, str], ...] = ()
     metadata_out: frozenset[str] = frozenset()
@@ -77,7 +78,19 @@ class Bound(Struct, kw_only=True, eq=False):
                 if value.isascii() and value.decode("ascii").isprintable()
             )
         passed.extend(self.metadata_set)
-        return (*upstream_metadata(request), *self.identity(principal), *passed)
+        metadata = (*upstream_metadata(request), *self.identity(principal), *passed)
+        # What crosses comes from the request's headers and its token, so small ones need no count.
+        if request.headers_bytes > self.metadata_cap_bytes // 2:
+            self._measure(metadata)
+        return metadata
+
+    def _measure(self, metadata: tuple[tuple[str, str | bytes], ...]) -> None:
+        # RFC 9113 6.5.2: an entry counts its name, its value and 32 octets.
+        size = sum(len(name) + len(value) + 32 for name, value in metadata)
+        if size > self.metadata_cap_bytes:
+            raise ClientError(
+                "METADATA_TOO_LARGE", metadata={"limit": str(self.metadata_cap_bytes)}
+            )
 
     def reply_headers(
         self, metadata: tuple[tuple[str, str | bytes], ...]

@@ -9,16 +9,27 @@ from bff.core.exchange import Inputs, Json, Reply, Request, Ticket
 from bff.pipeline.route import CompiledRoute, Match, Tools
 from bff.ratelimit.policies import RouteLimits
 
-__all__ = ["Page", "Static", "static_route"]
+__all__ = ["Page", "Pages", "Static", "page_route", "static_route"]
 
 
 class Page(Struct, frozen=True):
-    """A document that is served as it is: its path, body, media type and further header fields."""
+    """A document that is served as it is; `headers` are all its fields but Content-Type."""
 
     path: str
     body: bytes
     content_type: str
     headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+class Pages(Struct, frozen=True, kw_only=True):
+    """What people may look at: the page of the OpenAPI document with its assets, GraphiQL and its assets.
+
+    `graphiql_page` is served by the GraphQL route itself, so its own path says nothing.
+    """
+
+    docs: tuple[Page, ...]
+    graphiql_page: Page
+    graphiql_assets: tuple[Page, ...]
 
 
 class Static(Struct, kw_only=True, eq=False):
@@ -54,10 +65,17 @@ def static_route(
     cache: bytes = b"no-cache",
 ) -> CompiledRoute:
     """An open GET route with a fixed body; `extra` are further header fields."""
-    etag = b'"%s"' % hashlib.sha256(body).hexdigest()[:16].encode()
+    fields = ((b"cache-control", cache), (b"x-content-type-options", b"nosniff"), *extra)
+    page = Page(path=path, body=body, content_type=content_type, headers=fields)
+    return page_route(page, limits=limits)
+
+
+def page_route(page: Page, *, limits: RouteLimits | None) -> CompiledRoute:
+    """An open GET route that answers with the page."""
+    etag = b'"%s"' % hashlib.sha256(page.body).hexdigest()[:16].encode()
     return CompiledRoute(
-        id=path.strip("/") or "root",
-        template=path,
+        id=page.path.strip("/") or "root",
+        template=page.path,
         method="GET",
         upstream="",
         deadline_s=5.0,
@@ -65,14 +83,12 @@ def static_route(
         access=compile_access(required=False, kinds=frozenset(), rules=()),
         limits=limits,
         work=Static(
-            body=body,
+            body=page.body,
             etag=etag,
             headers=(
-                (b"content-type", content_type.encode()),
+                (b"content-type", page.content_type.encode()),
                 (b"etag", etag),
-                (b"cache-control", cache),
-                (b"x-content-type-options", b"nosniff"),
-                *extra,
+                *page.headers,
             ),
         ),
         body_cap_bytes=0,

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from bff.core.errors import ClientError, DeniedError
-from bff.core.events import Noted
+from bff.core.events import Noted, OperationEnded
 from bff.core.exchange import Inputs, Json, Principal, Reply, Request, Ticket
 from bff.core.headers import Headers
 from bff.core.media import accepts
@@ -169,6 +169,8 @@ class GraphqlWork(Struct, kw_only=True, eq=False):
         )
         request.graphql_operation = asked.operation_name or ""
         request.partial = bool(result.errors) and result.fault is None
+        outcome = result.fault or ("partial" if result.errors else "ok")
+        tools.emit(OperationEnded(outcome))
         if result.fault is not None:
             request.reason = _REASONS[result.fault]
         return asked, result, request.request_id

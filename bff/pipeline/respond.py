@@ -69,14 +69,13 @@ def _shown_details(details: list[Json], *, masked: bool) -> list[Json]:
 
 
 def _own_details(error: GatewayError, request: Request, tools: Tools) -> list[dict[str, Json]]:
-    made = [
-        rpc_status.error_info(error.reason, tools.domain, error.metadata),
-        rpc_status.request_info(request.request_id),
-    ]
+    """What helps most comes first; the id for the support desk last."""
+    made = [rpc_status.error_info(error.reason, tools.domain, error.metadata)]
     if error.violations:
         made.append(rpc_status.bad_request(error.violations))
     if error.retry_after_s is not None:
         made.append(rpc_status.retry_info(error.retry_after_s))
+    made.append(rpc_status.request_info(request.request_id))
     return made
 
 
@@ -107,6 +106,7 @@ def _graphql_tree(error: GatewayError, request: Request) -> dict[str, Json]:
 def error_reply(error: GatewayError, request: Request, tools: Tools) -> Reply:
     """The reply that an error becomes: status from the one table, Retry-After where waiting helps."""
     request.reason = error.reason
+    request.detail = error.detail
     headers = [_JSON, _NO_STORE, _NOSNIFF, *error.headers]
     if error.retry_after_s is not None:
         headers.append((b"retry-after", str(max(1, math.ceil(error.retry_after_s))).encode()))

@@ -11,6 +11,7 @@ from bff.aggregate.outcome import Outcome
 from bff.aggregate.plan import Plan
 from bff.aggregate.run import run_plan
 from bff.core.errors import ClientError, Violation
+from bff.core.events import PartlyAnswered, SourceEnded
 from bff.core.exchange import Inputs, Json, Reply, Request, Ticket
 from bff.core.problems import nearest
 from bff.pipeline.inbound import path_of
@@ -103,7 +104,12 @@ class Screen(Struct, kw_only=True, eq=False):
         outcome = await run_plan(
             self.plan, inputs.tree, ask, deadline_s=request.deadline_s, clock=tools.clock
         )
-        request.partial = not outcome.complete
+        route = match.route.template
+        for result in outcome.results:
+            tools.emit(SourceEnded(route, result.name, result.state, result.reason))
+        if not outcome.complete:
+            request.partial = True
+            tools.emit(PartlyAnswered(route))
         return outcome, tools.domain
 
     def shape(self, answers: Json, ticket: Ticket, match: Match) -> Reply:

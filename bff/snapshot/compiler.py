@@ -16,7 +16,7 @@ from bff.config.documents import Document
 from bff.config.gateway import GatewayFile
 from bff.core.errors import ConfigError
 from bff.core.problems import Problem
-from bff.pipeline.documents import Page, static_route
+from bff.pipeline.documents import Page, Pages, page_route, static_route
 from bff.pipeline.route import CompiledRoute, Tools
 from bff.ratelimit.address_buckets import AddressBuckets
 from bff.ratelimit.bucket import Bucket
@@ -99,15 +99,13 @@ def _collect(read: Callable[[], None], problems: list[Problem]) -> None:
 class Compiler:
     """Makes snapshots; belongs to one worker and its event loop.
 
-    `pages` are served beside the routes, `graphiql_page` where the configuration asks for it.
+    `pages` gives what people may look at, for the path of the OpenAPI document; None: nothing.
     """
 
-    def __init__(
-        self, parts: Parts, *, pages: Sequence[Page] = (), graphiql_page: Page | None = None
-    ) -> None:
+    def __init__(self, parts: Parts, *, pages: Callable[[str], Pages] | None = None) -> None:
         self._parts = parts
-        self._pages = pages
-        self._graphiql_page = graphiql_page
+        self._load_pages = pages
+        self._pages: tuple[str, Pages] | None = None
         self._leases: Lease | None = None
         self._failures: tuple[object, AddressBuckets] | None = None
         self._descriptors: tuple[str, Descriptors, Codec] | None = None
@@ -145,12 +143,13 @@ class Compiler:
             screen = screens.compile(aggregate, trie)
             if screen is not None:
                 compiled_routes.append(screen)
+        pages = self._pages_of(gateway.value.gateway.openapi)
         graphql = GraphqlCompiler(
             gateway=gateway,
             routes=routes,
             policies=policies,
             find=find,
-            page=self._graphiql_page,
+            page=pages.graphiql_page if pages is not None else None,
         )
         front = graphql.compile(document.services, trie)
         if front is not None:
@@ -158,7 +157,14 @@ class Compiler:
         if find.problems:
             raise ConfigError(find.problems)
         version = _version(document, descriptors)
-        openapi = self._documents(document, routes, screens, trie, policies, version)
+        openapi = self._documents(document, routes, screens, trie, policies, version, find)
+        if find.problems:
+            raise ConfigError(find.problems)
+        if pages is not None:
+            has_graphiql = front is not None and gateway.value.graphql.graphiql
+            _insert_pages(pages.graphiql_assets if has_graphiql else (), trie, policies)
+            has_docs = gateway.value.gateway.openapi != "off"
+            _insert_pages(pages.docs if has_docs else (), trie, policies)
         tools = Tools(
             version=version,
             clock=self._parts.clock,
@@ -198,6 +204,14 @@ class Compiler:
             self._failures = (rate, AddressBuckets(bucket=bucket, clock=self._parts.clock))
         return self._failures[1]
 
+    def _pages_of(self, openapi_path: str) -> Pages | None:
+        """The pages for this path; their files are read once."""
+        if self._load_pages is None:
+            return None
+        if self._pages is None or self._pages[0] != openapi_path:
+            self._pages = (openapi_path, self._load_pages(openapi_path))
+        return self._pages[1]
+
     def _documents(
         self,
         document: Document,
@@ -206,6 +220,7 @@ class Compiler:
         trie: RouteTrie[CompiledRoute],
         policies: PolicyCompiler,
         version: str,
+        find: Findings,
     ) -> bytes:
         gateway = document.gateway.value.gateway
         openapi = msgspec.json.encode(
@@ -215,14 +230,30 @@ class Compiler:
             route = static_route(
                 gateway.openapi, openapi, "application/json", limits=policies.open_limits("openapi")
             )
-            trie.insert(parse_template(gateway.openapi), "GET", route)
-        for page in self._pages:
-            limits = policies.open_limits("pages")
-            route = static_route(
-                page.path, page.body, page.content_type, limits=limits, extra=page.headers
-            )
-            trie.insert(parse_template(page.path), "GET", route)
+            self._serve(route, trie, document, find)
         return openapi
+
+    def _serve(
+        self,
+        route: CompiledRoute,
+        trie: RouteTrie[CompiledRoute],
+        document: Document,
+        find: Findings,
+    ) -> None:
+        """A path of our own: a mapping may not take it."""
+        held = trie.insert(parse_template(route.template), "GET", route)
+        if held is not None:
+            message = f"GET {route.template} is the gateway's own, but {held.id} is mapped there"
+            find.add(document.gateway, message, "gateway", "openapi")
+
+
+def _insert_pages(
+    pages: Sequence[Page], trie: RouteTrie[CompiledRoute], policies: PolicyCompiler
+) -> None:
+    # Last of all, since a route that is mapped at the same place stays.
+    limits = policies.open_limits("pages")
+    for page in pages:
+        trie.insert(parse_template(page.path), "GET", page_route(page, limits=limits))
 
 
 def _version(document: Document, descriptors: Descriptors) -> str:

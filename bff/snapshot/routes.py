@@ -318,6 +318,7 @@ class RouteCompiler:
             stack=self._upstreams.stacks[upstream],
             identity=self.identity(upstream, file, route),
             body_cap_bytes=caps.body,
+            metadata_cap_bytes=caps.metadata,
             metadata_in=tuple((n.lower().encode(), n.lower()) for n in metadata.in_),
             metadata_set=tuple((n.lower(), v) for n, v in metadata.set.items()),
             metadata_out=frozenset(n.lower() for n in metadata.out),

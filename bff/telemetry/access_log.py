@@ -43,6 +43,7 @@ class AccessLine(Struct, frozen=True):
     status_code: int
     stage: str | None
     reason: str | None
+    detail: str | None
     user_id: str | None
     tenant_id: str | None
     auth_method: str
@@ -136,6 +137,7 @@ class AccessLog:
             status_code=status,
             stage=stage,
             reason=reason,
+            detail=request.detail[:MAX_TEXT] or None,
             user_id=self._shown_user(principal.sub) if principal.sub else None,
             tenant_id=principal.tenant or None,
             auth_method=principal.kind,

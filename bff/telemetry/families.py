@@ -82,7 +82,7 @@ FAMILIES: dict[str, Family] = {
         ),
         _counter("bff_partial_replies_total", "route", "Replies with a part left out."),
         _counter(
-            "bff_graphql_operations_total", "operation type outcome", "GraphQL operations run."
+            "bff_graphql_operations_total", "outcome", "GraphQL requests, by how far they came."
         ),
         _gauge(
             "bff_config_info", "version environment", "1 for the version that is served.", "max"

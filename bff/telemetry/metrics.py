@@ -22,6 +22,9 @@ from bff.core.events import (
     Event,
     KeysFetched,
     LimitDecided,
+    OperationEnded,
+    PartlyAnswered,
+    SourceEnded,
 )
 from bff.telemetry.families import FAMILIES, Family
 
@@ -172,6 +175,9 @@ class Metrics:
             BreakerMoved: self._breaker_moved,
             KeysFetched: self._keys_fetched,
             LimitDecided: self._limit_decided,
+            OperationEnded: self._operation_ended,
+            PartlyAnswered: self._partly_answered,
+            SourceEnded: self._source_ended,
         }
 
     def counter(self, name: str, *labels: str) -> Counter:
@@ -271,6 +277,16 @@ class Metrics:
 
     def _keys_fetched(self, event: KeysFetched) -> None:
         self.counter("bff_jwks_fetches_total", event.issuer, event.result).add()
+
+    def _operation_ended(self, event: OperationEnded) -> None:
+        self.counter("bff_graphql_operations_total", event.outcome).add()
+
+    def _partly_answered(self, event: PartlyAnswered) -> None:
+        self.counter("bff_partial_replies_total", event.route).add()
+
+    def _source_ended(self, event: SourceEnded) -> None:
+        labels = (event.route, event.source, event.outcome, event.reason)
+        self.counter("bff_source_outcomes_total", *labels).add()
 
     def _limit_decided(self, event: LimitDecided) -> None:
         self.counter("bff_limit_decisions_total", event.policy, event.decision, event.source).add()
