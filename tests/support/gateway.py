@@ -1,0 +1,429 @@
+"""The gateway as people run it: `bff serve` on a folder of mappings, on free ports, as a child.
+
+    with GatewayProcess(tmp_path, samples, changes={"tiers": {"guest": "2/min"}}) as gateway:
+        async with gateway.client() as http:
+            reply = await http.get("/v1/products/p-1")
+        line = await gateway.access_line(reply)
+        assert gateway.stop() == 0
+
+The folder starts as a copy of `mappings/` with the addresses of the running samples; `changes` are
+merged into its gateway document, `files` replace or add files (None leaves one out).
+"""
+
+import asyncio
+import ctypes
+import json
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+import httpx
+from ruamel.yaml import YAML
+
+from tests.support.samples import SampleServices
+
+__all__ = ["GatewayProcess", "RawReply", "bearer", "reason_of", "run_bff", "sample_files"]
+
+_ROOT = Path(__file__).parents[2]
+_PROTOS = _ROOT / "protos"
+_SERVING = re.compile(r"serving (\S+)  admin (\S+)  version (\S+)")
+_GUARD_S = 30.0
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None)
+# What every gateway under test has.
+_USUAL: Mapping[str, Any] = {
+    "gateway": {
+        "listen": "127.0.0.1:0",
+        "admin": "127.0.0.1:0",
+        "protos": [str(_PROTOS)],
+        "drain": {"grace": "0s", "finish": "10s"},
+    },
+}
+
+
+def sample_files(
+    samples: SampleServices,
+    *,
+    changes: Mapping[str, Any] | None = None,
+    files: Mapping[str, str | None] | None = None,
+) -> dict[str, str]:
+    """The sample mapping files by name, with real addresses; the gateway document as JSON (which is YAML)."""
+    made = {path.name: path.read_text() for path in (_ROOT / "mappings").glob("*.yaml")}
+    gateway = YAML(typ="safe").load(made["gateway.yaml"])
+    addresses = {
+        "upstreams": {
+            name: {"endpoints": [samples.address(name)]} for name in ("users", "catalog", "orders")
+        },
+        "auth": {"issuers": {"main": {"issuer": samples.identity}}},
+    }
+    for more in (_USUAL, addresses, changes or {}):
+        _merge(gateway, more)
+    made["gateway.yaml"] = json.dumps(gateway, indent=1)
+    for name, text in (files or {}).items():
+        if text is None:
+            made.pop(name, None)
+        else:
+            made[name] = text
+    return made
+
+
+def _merge(into: dict[str, Any], more: Mapping[str, Any]) -> None:
+    for key, value in more.items():
+        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
+            _merge(into[key], value)
+        else:
+            into[key] = value
+
+
+def bearer(token: str) -> dict[str, str]:
+    """The header that carries a token."""
+    return {"authorization": f"Bearer {token}"}
+
+
+def run_bff(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a `bff` command to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "bff", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=_ROOT,
+        timeout=_GUARD_S,
+        check=False,
+    )
+
+
+class RawReply:
+    """What came back on a raw connection until its end."""
+
+    def __init__(self, octets: bytes) -> None:
+        self.octets = octets
+        head, _, self.body = octets.partition(b"\r\n\r\n")
+        lines = head.split(b"\r\n")
+        self.status = int(lines[0].split(b" ")[1]) if lines[0] else 0
+        self.headers = {
+            name.strip().lower().decode(): value.strip().decode("latin-1")
+            for name, _, value in (line.partition(b":") for line in lines[1:])
+        }
+
+    @property
+    def reason(self) -> str:
+        """ErrorInfo's reason."""
+        return reason_of(json.loads(self.body))
+
+
+def reason_of(body: Any) -> str:
+    """The ErrorInfo reason of an error body."""
+    details = body["error"]["details"]
+    return next(str(d["reason"]) for d in details if d["@type"].endswith("google.rpc.ErrorInfo"))
+
+
+class _Lines:
+    """The lines of one stream, read by a thread so that the child never waits for us."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._changed = threading.Condition()
+        self._lines: list[str] = []
+        self._ended = False
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        with self._stream:
+            for line in self._stream:
+                with self._changed:
+                    self._lines.append(line.decode().rstrip("\n"))
+                    self._changed.notify_all()
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def all(self) -> list[str]:
+        """What came so far."""
+        with self._changed:
+            return list(self._lines)
+
+    def wait(self, wanted: Callable[[str], bool], *, start: int = 0) -> str:
+        """The first line from number `start` on that is wanted. Raises AssertionError if none comes."""
+        with self._changed:
+            at = start
+            while True:
+                for line in self._lines[at:]:
+                    if wanted(line):
+                        return line
+                at = len(self._lines)
+                if self._ended or not self._changed.wait(_GUARD_S):
+                    raise AssertionError("the line never came; there were:\n" + self._tail())
+
+    def _tail(self) -> str:
+        return "\n".join(self._lines[-30:])
+
+    def join(self) -> None:
+        """Wait for the end of the stream."""
+        self._thread.join(_GUARD_S)
+
+
+class GatewayProcess:
+    """`bff serve` as a child in a session of its own. `url` is the public side, `admin` health and metrics."""
+
+    url: str
+    admin: str
+    version: str
+
+    def __init__(
+        self,
+        folder: Path,
+        samples: SampleServices,
+        *,
+        changes: Mapping[str, Any] | None = None,
+        files: Mapping[str, str | None] | None = None,
+        arguments: Sequence[str] = (),
+    ) -> None:
+        self.folder = folder / "mappings"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for name, text in sample_files(samples, changes=changes, files=files).items():
+            (self.folder / name).write_text(text)
+        self._arguments = arguments
+        self._process: subprocess.Popen[bytes] | None = None
+        self._out: _Lines
+        self._err: _Lines
+
+    # Start and end
+
+    def launch(self) -> Self:
+        """Start the process and wait for nothing."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "bff", "serve", str(self.folder), *self._arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=_ROOT,
+            start_new_session=True,
+            preexec_fn=_die_with_parent,  # noqa: PLW1509 - one system call, which takes no lock
+        )
+        assert process.stdout is not None
+        assert process.stderr is not None
+        self._process = process
+        self._out, self._err = _Lines(process.stdout), _Lines(process.stderr)
+        return self
+
+    def start(self) -> Self:
+        """Start it; returns when it takes traffic."""
+        self.launch()
+        line = self._err.wait(lambda line: _SERVING.search(line) is not None)
+        found = _SERVING.search(line)
+        assert found is not None
+        self.url, self.admin, self.version = found.groups()
+        return self
+
+    def __enter__(self) -> Self:
+        try:
+            return self.start()
+        except BaseException:
+            self.kill_all()
+            raise
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.terminate()
+        try:
+            self.wait()
+        except subprocess.TimeoutExpired:
+            self.kill_all()
+            raise
+
+    @property
+    def pid(self) -> int:
+        """The node's process id, which is also its session's."""
+        assert self._process is not None
+        return self._process.pid
+
+    def terminate(self) -> None:
+        """Ask it to leave (SIGTERM)."""
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End the node alone at once, as a crash would (SIGKILL)."""
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        if self._process.poll() is None:
+            self._process.send_signal(number)
+
+    def wait(self) -> int:
+        """The exit code, once it has ended."""
+        assert self._process is not None
+        code = self._process.wait(_GUARD_S)
+        self._out.join()
+        self._err.join()
+        return code
+
+    def stop(self) -> int:
+        """SIGTERM, and the exit code."""
+        self.terminate()
+        return self.wait()
+
+    def kill_all(self) -> None:
+        """End every process of its session; for a start that failed."""
+        for pid in self.family():
+            os.kill(pid, signal.SIGKILL)
+        assert self._process is not None
+        self._process.wait(_GUARD_S)
+
+    def family(self) -> set[int]:
+        """Every living process of its session: the node, its listener, its workers."""
+        return {pid for pid, session in _sessions() if session == self.pid}
+
+    def wait_family_gone(self, pids: set[int]) -> set[int]:
+        """Wait until these have ended; those that have not after 30 s."""
+        return {pid for pid in pids if not _wait_gone(pid)}
+
+    # Asking
+
+    def client(self, **more: Any) -> httpx.AsyncClient:
+        """An HTTP client of the public side."""
+        return httpx.AsyncClient(base_url=self.url, timeout=_GUARD_S, **more)
+
+    def admin_client(self) -> httpx.AsyncClient:
+        """An HTTP client of the admin side."""
+        return httpx.AsyncClient(base_url=self.admin, timeout=_GUARD_S)
+
+    @property
+    def port(self) -> int:
+        """The public port."""
+        return int(self.url.rpartition(":")[2])
+
+    async def raw(self, octets: bytes, *, then_close: bool = False) -> RawReply:
+        """Send these octets on a connection of their own and read to its end.
+
+        The request should ask for `Connection: close`; `then_close` ends our side after sending.
+        """
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            writer.write(octets)
+            if then_close:
+                writer.write_eof()
+            async with asyncio.timeout(_GUARD_S):
+                return RawReply(await reader.read())
+        finally:
+            writer.close()
+
+    async def raw_get(self, target: str, *lines: str) -> RawReply:
+        """GET with exactly this target and these further header lines."""
+        head = [f"GET {target} HTTP/1.1", "Host: gateway", "Connection: close", *lines, "", ""]
+        return await self.raw("\r\n".join(head).encode("latin-1"))
+
+    async def metric(self, name: str, **labels: str) -> float:
+        """The sum of a metric's children with these labels; 0 if there is none."""
+        async with self.admin_client() as http:
+            text = (await http.get("/metrics")).text
+        return sum(
+            float(line.rpartition(" ")[2])
+            for line in text.splitlines()
+            if line.startswith(name + "{")
+            and all(f'{key}="{value}"' in line for key, value in labels.items())
+        )
+
+    async def wait_metric(self, name: str, value: float, **labels: str) -> None:
+        """Ask until a metric has this value; raises TimeoutError after 30 s."""
+        async with asyncio.timeout(_GUARD_S):
+            while await self.metric(name, **labels) != value:
+                pass
+
+    # What it says
+
+    def output(self) -> str:
+        """Everything that it has written so far, on both streams."""
+        return "\n".join([*self._out.all(), *self._err.all()])
+
+    def error_text(self) -> str:
+        """What stands on standard error so far."""
+        return "\n".join(self._err.all())
+
+    def access_lines(self) -> list[dict[str, Any]]:
+        """The access log so far."""
+        return [json.loads(line) for line in self._out.all()]
+
+    async def access_line(self, reply: httpx.Response | RawReply | str) -> dict[str, Any]:
+        """The access line of a reply (or of a request id), once it is there."""
+        wanted = reply if isinstance(reply, str) else reply.headers["x-request-id"]
+        line = await asyncio.to_thread(
+            self._out.wait, lambda line: json.loads(line)["request_id"] == wanted
+        )
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+    async def access_where(self, **wanted: Any) -> dict[str, Any]:
+        """The first access line with these values, once it is there."""
+
+        def fits(line: str) -> bool:
+            found = json.loads(line)
+            return all(found[key] == value for key, value in wanted.items())
+
+        found: dict[str, Any] = json.loads(await asyncio.to_thread(self._out.wait, fits))
+        return found
+
+    async def edit(self, name: str, text: str) -> dict[str, Any]:
+        """Save a mapping file and wait for what the watching gateway says: `config_applied` or `config_refused`."""
+        start = len(self._err.all())
+        path = self.folder / name
+        partial = path.with_suffix(".partial")
+        partial.write_text(text)
+        partial.rename(path)
+        return await self.event("config_applied", "config_refused", start=start)
+
+    async def event(self, *names: str, start: int = 0) -> dict[str, Any]:
+        """The first event line of one of these names, once it is there."""
+
+        def fits(line: str) -> bool:
+            return line.startswith("{") and json.loads(line)["event"] in names
+
+        line = await asyncio.to_thread(lambda: self._err.wait(fits, start=start))
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+
+def _die_with_parent() -> None:
+    # A test run that is killed must not leave the gateway behind; else the harness ends it by its id.
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _sessions() -> Iterator[tuple[int, int]]:
+    """(process id, session id) of every process that runs."""
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            # It ended while we looked.
+            continue
+        # proc(5): after the name come state, parent, process group, session.
+        if fields[0] != "Z":
+            yield int(entry.name), int(fields[3])
+
+
+def _wait_gone(pid: int) -> bool:
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        poll = select.poll()
+        poll.register(handle, select.POLLIN)
+        return bool(poll.poll(_GUARD_S * 1000))
+    finally:
+        os.close(handle)

@@ -1,0 +1,56 @@
+"""Mapping files as compiled routes; offline, nothing is opened."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bff.cli.offline import compile_offline
+from bff.core.errors import ConfigError
+from bff.pipeline.route import CompiledRoute
+from bff.snapshot.compiler import Compiled
+from bff.transcoding.route_trie import Found, WrongMethod
+from tests.support.config_files import write
+
+PROTOS = Path(__file__).parents[3] / "protos"
+GATEWAY = f"""
+gateway: {{name: shop, protos: [{PROTOS}]}}
+upstreams:
+  users: {{endpoints: ["127.0.0.1:50051"]}}
+  catalog: {{endpoints: ["127.0.0.1:50052"]}}
+  orders: {{endpoints: ["127.0.0.1:50053"]}}
+"""
+ORDERS = "service: sample.orders.v1.OrderService\nupstream: orders\n"
+
+
+def compiled(folder: Path, **files: str) -> Compiled:
+    """These documents by file name, after the gateway's."""
+    named = {"gateway.yaml": GATEWAY} | {f"{name}.yaml": text for name, text in files.items()}
+    return compile_offline(write(folder, named))[1]
+
+
+def problems(folder: Path, **files: str) -> list[str]:
+    """What is wrong, as `file:line:column message; hint`."""
+    with pytest.raises(ConfigError) as caught:
+        compiled(folder, **files)
+    return [
+        f"{Path(p.where.file).name}:{p.where.line}:{p.where.column} {p.message}; {p.hint}"
+        for p in caught.value.problems
+    ]
+
+
+def route_of(found: Any) -> CompiledRoute:
+    assert isinstance(found, Found)
+    assert isinstance(found.value, CompiledRoute)
+    return found.value
+
+
+@pytest.mark.rule("transcoding.45")
+def test_head_is_no_method_of_a_stream(tmp_path: Path) -> None:
+    routes = "routes: [{rpc: WatchOrder, get: '/v1/watch/{order_id}'}]"
+    trie = compiled(tmp_path, orders=ORDERS + routes).tools.trie
+
+    assert route_of(trie.find("GET", "/v1/watch/o-1")).id == "orders.WatchOrder"
+    refused = trie.find("HEAD", "/v1/watch/o-1")
+    assert isinstance(refused, WrongMethod)
+    assert refused.allow == ("GET", "OPTIONS")
