@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import os
 import signal
+import traceback
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Self
@@ -133,6 +134,16 @@ class _Worker:
 
     async def __aenter__(self) -> Self:
         """Load, compile, open; raises ConfigError if the files are not sound."""
+        try:
+            return await self._open()
+        except Exception as error:
+            # The server ends a worker that cannot start without a word of why.
+            trace = "".join(traceback.format_exception(error)[-6:])
+            self._events.note("worker_not_started", why=str(error), trace=trace)
+            await self._exits.aclose()
+            raise
+
+    async def _open(self) -> Self:
         settings = self._settings
         for lines in (self._event_lines, self._lines):
             lines.start()
