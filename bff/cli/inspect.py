@@ -5,6 +5,7 @@ from typing import Annotated
 
 import msgspec
 import typer
+from rich.console import Console
 from rich.table import Table
 
 from bff.cli.offline import compile_offline
@@ -14,6 +15,7 @@ from bff.pipeline.route import CompiledRoute
 
 __all__ = ["check", "routes"]
 
+_PIPED_WIDTH = 240
 _Mappings = Annotated[Path, typer.Argument(help="Folder of mapping files, or one file.")]
 _Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 
@@ -53,12 +55,14 @@ def routes(mappings: _Mappings = Path("mappings"), as_json: _Json = False) -> No
         console.print(msgspec.json.encode([_row(route) for route in ordered]).decode())
         return
     table = Table(box=None, header_style="bold", pad_edge=False)
+    # The path is what people look for, so it is never broken; long lists are.
     for name in ("METHOD", "PATH", "CALLS", "AUTH", "LIMITS", "DEADLINE"):
-        table.add_column(name, no_wrap=name in {"METHOD", "DEADLINE"}, overflow="fold")
+        table.add_column(name, no_wrap=name in {"METHOD", "PATH", "DEADLINE"}, overflow="fold")
     for route in ordered:
         row = _row(route)
         table.add_row(*(str(row[key]) for key in row if key != "id"))
-    console.print(table)
+    # Piped, a line is a route: as wide as it takes.
+    (console if console.is_terminal else Console(width=_PIPED_WIDTH)).print(table)
 
 
 def _row(route: CompiledRoute) -> dict[str, str]:
