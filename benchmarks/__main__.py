@@ -1,0 +1,102 @@
+"""`python -m benchmarks`: measure, print the table, write `results/`. Exit 1 if something could not be measured."""
+
+import argparse
+import asyncio
+import shlex
+import signal
+import sys
+
+from benchmarks.bench import Settings, run_bench
+from benchmarks.contenders import CONTENDERS
+from benchmarks.load import generator_name
+from benchmarks.processes import ProcessFailed
+from benchmarks.report import Report, rows_of, show, write
+
+__all__ = ["main"]
+
+_RUNS = 5
+_REQUESTS = 20_000
+_MOST_RUNS = 50
+_MOST_REQUESTS = 200_000
+_QUICK_RUNS = 1
+_QUICK_REQUESTS = 3_000
+
+
+def main() -> int:
+    """Returns the exit code; 130 if interrupted."""
+    settings, is_latest = _settings(sys.argv[1:])
+    try:
+        report = asyncio.run(_run(settings))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        print("interrupted; nothing was written", file=sys.stderr)
+        return 130
+    except (ProcessFailed, RuntimeError, TimeoutError, OSError) as error:
+        print(f"not measured: {error}", file=sys.stderr)
+        return 1
+    rows = rows_of(report, [(entry.name, entry.mode, entry.title) for entry in CONTENDERS])
+    show(report, rows)
+    target = write(report, rows, is_latest=is_latest)
+    print(f"written: benchmarks/results/{target.name}{' and latest.md' if is_latest else ''}")
+    return 1 if report.notes else 0
+
+
+async def _run(settings: Settings) -> Report:
+    task = asyncio.current_task()
+    assert task is not None
+    # As Ctrl-C: unwind, so that every process that we started is ended.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await run_bench(settings, lambda line: print(line, flush=True))
+
+
+def _settings(arguments: list[str]) -> tuple[Settings, bool]:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="CPU per request of the gateway beside Envoy and a plain FastAPI gateway.",
+    )
+    parser.add_argument("--runs", type=_Between(1, _MOST_RUNS), help=f"default {_RUNS}")
+    parser.add_argument(
+        "--requests",
+        type=_Between(200, _MOST_REQUESTS),
+        help=f"of one run, default {_REQUESTS}; a quarter for large replies, half for the slow rival",
+    )
+    parser.add_argument("--connections", type=_Between(1, 512), default=32, help="default 32")
+    parser.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="measure what has this in contender/mode/size, such as ours/policies or medium",
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="one short run each; latest.md is left as it is"
+    )
+    parser.add_argument("--generator", choices=["wrk", "own"], default=generator_name())
+    given = parser.parse_args(arguments)
+    settings = Settings(
+        runs=given.runs or (_QUICK_RUNS if given.quick else _RUNS),
+        requests=given.requests or (_QUICK_REQUESTS if given.quick else _REQUESTS),
+        connections=given.connections,
+        generator=given.generator,
+        only=tuple(given.only),
+        command=shlex.join(["python", "-m", "benchmarks", *arguments]),
+    )
+    # What is shown as the state of things covers everything.
+    return settings, not (given.quick or given.only)
+
+
+class _Between:
+    """A whole number from `least` to `most`."""
+
+    def __init__(self, least: int, most: int) -> None:
+        self._least = least
+        self._most = most
+
+    def __call__(self, text: str) -> int:
+        number = int(text)
+        if not self._least <= number <= self._most:
+            raise argparse.ArgumentTypeError(f"must lie in {self._least}..{self._most}")
+        return number
+
+
+if __name__ == "__main__":
+    sys.exit(main())

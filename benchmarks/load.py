@@ -1,0 +1,136 @@
+"""Load on one gateway: a fixed number of requests, from wrk where it is installed, else from our generator."""
+
+import asyncio
+import http.client
+import json
+import shutil
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from benchmarks.processes import Child
+
+__all__ = ["Figures", "Target", "generator_name", "load", "sample"]
+
+_SCRIPT = Path(__file__).resolve().parent / "fixed.lua"
+# No run may take longer, whatever hangs.
+RUN_S = 240
+_SAMPLES = 5
+
+
+class Target(Struct, frozen=True, kw_only=True):
+    """What is asked for: a path of the gateway on this port of loopback."""
+
+    port: int
+    path: str
+    authorization: str = ""
+
+
+class Figures(Struct, frozen=True, kw_only=True):
+    """What the generator counted; `bytes` are all octets that it received, latencies in microseconds."""
+
+    requests: int
+    bytes: int
+    errors: int
+    p50_us: int
+    p99_us: int
+
+
+def generator_name() -> str:
+    """`wrk`, or `own`."""
+    return "wrk" if shutil.which("wrk") else "own"
+
+
+def sample(target: Target, tree: Any) -> int:
+    """Ask a few times; returns the octets of the body. Raises RuntimeError unless status, type and tree are right."""
+    connection = http.client.HTTPConnection("127.0.0.1", target.port, timeout=10)
+    headers = {"authorization": target.authorization} if target.authorization else {}
+    sizes = set()
+    try:
+        for _ in range(_SAMPLES):
+            connection.request("GET", target.path, headers=headers)
+            reply = connection.getresponse()
+            body = reply.read()
+            if reply.status != 200:
+                raise RuntimeError(f"{target.path}: status {reply.status}: {body[:300]!r}")
+            if json.loads(body) != tree:
+                raise RuntimeError(f"{target.path}: the reply is not the order: {body[:300]!r}")
+            sizes.add(len(body))
+    finally:
+        connection.close()
+    if len(sizes) != 1:
+        raise RuntimeError(f"{target.path}: replies of several sizes: {sorted(sizes)}")
+    return sizes.pop()
+
+
+async def load(
+    target: Target,
+    *,
+    requests: int,
+    connections: int,
+    body_bytes: int,
+    core: int,
+    log: Path,
+    generator: str,
+    at_end: Callable[[], None],
+) -> Figures:
+    """Send the requests; `at_end` runs when the last one has left (wrk) or been answered (own).
+
+    Raises RuntimeError if a request failed or a reply was not of the size that the sample had,
+    TimeoutError after 4 minutes.
+    """
+    command = (
+        _wrk(target, requests, connections)
+        if generator == "wrk"
+        else _own(target, requests, connections, body_bytes)
+    )
+    async with (
+        asyncio.timeout(RUN_S),
+        Child("load generator", command, core=core, log=log, read_stdout=True) as child,
+    ):
+        output = child.process.stdout
+        assert output is not None
+        while (line := await output.readline()) and line.strip() != b"stopped":
+            pass
+        at_end()
+        if generator == "wrk":
+            # Its main thread sleeps for the whole duration; an interrupt ends that.
+            child.process.send_signal(signal.SIGINT)
+        rest = await output.read()
+        await child.process.wait()
+        if not line or child.process.returncode:
+            raise RuntimeError(f"the load generator failed: {child.said()}")
+    figures = msgspec.json.decode(rest.splitlines()[-1], type=Figures)
+    _judge(figures, requests, connections, body_bytes)
+    return figures
+
+
+def _wrk(target: Target, requests: int, connections: int) -> list[str]:
+    command = ["wrk", "--threads", "1", "--connections", str(connections)]
+    command += ["--duration", f"{RUN_S}s", "--timeout", "30s", "--script", str(_SCRIPT)]
+    if target.authorization:
+        command += ["--header", f"Authorization: {target.authorization}"]
+    return [*command, f"http://127.0.0.1:{target.port}{target.path}", "--", str(requests)]
+
+
+def _own(target: Target, requests: int, connections: int, body_bytes: int) -> list[str]:
+    command = [sys.executable, "-m", "benchmarks.generator", "--port", str(target.port)]
+    command += ["--path", target.path, "--requests", str(requests)]
+    command += ["--connections", str(connections), "--body-bytes", str(body_bytes)]
+    return [*command, "--authorization", target.authorization]
+
+
+def _judge(figures: Figures, requests: int, connections: int, body_bytes: int) -> None:
+    if figures.errors:
+        raise RuntimeError(f"{figures.errors} of {figures.requests} requests failed")
+    # wrk leaves what is in flight at the stop unread.
+    if figures.requests < requests - 2 * connections:
+        raise RuntimeError(f"only {figures.requests} of {requests} requests were answered")
+    mean_bytes = figures.bytes / figures.requests
+    if not body_bytes < mean_bytes < body_bytes + 2_000:
+        raise RuntimeError(f"replies had {mean_bytes:.0f} bytes, the body alone has {body_bytes}")
