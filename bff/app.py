@@ -27,7 +27,7 @@ from bff.core.events import Event
 from bff.core.exchange import Reply, Request
 from bff.core.ports import SystemClock, system_random
 from bff.fronts.address import AddressReader
-from bff.fronts.door import Door, DoorCaps
+from bff.fronts.door import Door, DoorCaps, DoorSettings
 from bff.fronts.pages import load_pages
 from bff.ratelimit.address_buckets import AddressBuckets
 from bff.ratelimit.bucket import Bucket
@@ -128,6 +128,7 @@ class _Worker:
         self._version = ""
         self._routes = 0
         self._told_version = ""
+        self._flood: tuple[Bucket, AddressBuckets] | None = None
         self._link: Link | None = None
         self.door: Door
         self._current: Current
@@ -149,18 +150,15 @@ class _Worker:
             lines.start()
             self._exits.push_async_callback(lines.close)
         document, compiled = await self._compile()
-        telemetry = document.gateway.value.telemetry
-        self._access_log = AccessLog(
-            write=self._lines.write,
+        self._current = Current(compiled.tools)
+        self.door = Door(
+            current=self._current,
             clock=self._clock,
             random=self._random,
-            worker=os.getpid(),
-            user_id=telemetry.user_id,
-            hash_key=settings.user_hash_key,
+            settings=self._door_settings(document),
+            finished=self._finished,
         )
-        self._current = Current(compiled.tools)
-        await self._go_live(compiled)
-        self.door = self._make_door(document)
+        await self._go_live(document, compiled)
         if settings.link:
             await self._open_link(settings.link)
         return self
@@ -180,13 +178,22 @@ class _Worker:
         sources = await asyncio.to_thread(read_sources, document)
         return document, self._compiler.compile(document, sources)
 
-    async def _go_live(self, compiled: Compiled) -> None:
-        await self._parts.start(compiled.lease)
+    async def _go_live(self, document: Document, compiled: Compiled) -> None:
+        """Start what the version needs, then let everything that does not travel with a snapshot follow it."""
+        await self._parts.go_live(compiled.lease)
         for store in self._stores:
             if id(store) not in self._started_stores:
                 self._started_stores.add(id(store))
                 await store.start()
-        self._compiler.went_live(compiled)
+        self.door.settings = self._door_settings(document)
+        self._access_log = AccessLog(
+            write=self._lines.write,
+            clock=self._clock,
+            random=self._random,
+            worker=os.getpid(),
+            user_id=document.gateway.value.telemetry.user_id,
+            hash_key=self._settings.user_hash_key,
+        )
         self._version = compiled.tools.version
         self._routes = len(compiled.routes)
         if self._told_version and self._told_version != self._version:
@@ -194,20 +201,18 @@ class _Worker:
         self._metrics.gauge("bff_config_info", self._version, "").set(1)
         self._told_version = self._version
 
-    def _make_door(self, document: Document) -> Door:
+    def _door_settings(self, document: Document) -> DoorSettings:
         gateway = document.gateway.value
         caps = gateway.caps
         highest = max(tier.burst or tier.rate.count for tier in gateway.tiers.values())
         flood = gateway.limiter.per_address
-        buckets = AddressBuckets(
-            bucket=Bucket(flood.rate.count, flood.rate.period_s, max(flood.burst, highest)),
-            clock=self._clock,
-        )
-        return Door(
-            current=self._current,
-            clock=self._clock,
-            random=self._random,
+        bucket = Bucket(flood.rate.count, flood.rate.period_s, max(flood.burst, highest))
+        if self._flood is None or self._flood[0] != bucket:
+            # An unchanged guard keeps its fill over a change of something else.
+            self._flood = (bucket, AddressBuckets(bucket=bucket, clock=self._clock))
+        return DoorSettings(
             addresses=AddressReader(trusted=gateway.gateway.trusted_proxies),
+            flood=self._flood[1].allow,
             caps=DoorCaps(
                 path_bytes=caps.path,
                 query_bytes=caps.query,
@@ -216,8 +221,6 @@ class _Worker:
                 header_value_bytes=caps.header_value,
                 inflight=caps.inflight,
             ),
-            flood=buckets.allow,
-            finished=self._finished,
         )
 
     def _connect(self, settings: UpstreamSettings, endpoint: Endpoint) -> Channel:
@@ -333,12 +336,13 @@ class _Worker:
     async def _reload(self, ask: int) -> Loaded:
         """Compile what lies on disk now and swap; a refusal leaves everything as it was."""
         try:
-            _, compiled = await self._compile()
+            document, compiled = await self._compile()
         except ConfigError as error:
+            await self._parts.close_unused()
             self._metrics.counter("bff_config_refused_total", "compile").add()
             problems = tuple(str(problem) for problem in error.problems[:20])
             return Loaded(ask, ok=False, version=self._version, problems=problems)
-        await self._go_live(compiled)
+        await self._go_live(document, compiled)
         self._current.swap(compiled.tools)
         return Loaded(ask, ok=True, version=self._version)
 

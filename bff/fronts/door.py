@@ -25,7 +25,7 @@ from bff.pipeline.run import handle
 from bff.snapshot.current import Current
 from bff.telemetry.traces import parse_traceparent
 
-__all__ = ["Door", "DoorCaps", "Finished"]
+__all__ = ["Door", "DoorCaps", "DoorSettings", "Finished"]
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -79,8 +79,16 @@ class DoorCaps(Struct, frozen=True, kw_only=True):
     inflight: int = 1024
 
 
+class DoorSettings(Struct, frozen=True, kw_only=True):
+    """What a version says of the door. `flood` admits by address."""
+
+    addresses: AddressReader
+    flood: Callable[[str], bool]
+    caps: DoorCaps = DoorCaps()
+
+
 class Door:
-    """Answers every HTTP request. `flood` admits by address; `finished` hears of every end."""
+    """Answers every HTTP request; `finished` hears of every end."""
 
     def __init__(
         self,
@@ -88,18 +96,15 @@ class Door:
         current: Current,
         clock: Clock,
         random: Random,
-        addresses: AddressReader,
-        caps: DoorCaps,
-        flood: Callable[[str], bool],
+        settings: DoorSettings,
         finished: Finished,
     ) -> None:
         self._current = current
         self._now_s = clock.now_s
         self._unix_s = clock.unix_s
         self._bits = random.getrandbits
-        self._addresses = addresses
-        self._caps = caps
-        self._flood = flood
+        # Replaced as a whole when a new version goes live.
+        self.settings = settings
         self._finished = finished
         self._inflight: set[_Exchange] = set()
         self._sweeping = False
@@ -197,7 +202,8 @@ class Door:
         raw: list[tuple[bytes, bytes]],
         exchange: "_Exchange",
     ) -> None:
-        caps = self._caps
+        settings = self.settings
+        caps = settings.caps
         if len(self._inflight) > caps.inflight:
             raise GatewayError("OVERLOADED", headers=_CLOSE)
         path = scope["raw_path"]
@@ -208,17 +214,17 @@ class Door:
         if request.query:
             check_query(request.query)
         peer = request.address
-        request.address = self._addresses.read(peer, request.headers)
-        if self._addresses.is_trusted(peer):
+        request.address = settings.addresses.read(peer, request.headers)
+        if settings.addresses.is_trusted(peer):
             self._believe(request)
-        if not self._flood(request.address):
+        if not settings.flood(request.address):
             raise LimitedError("RATE_LIMITED", retry_after_s=1)
 
     def _judge_headers(
         self, request: Request, raw: list[tuple[bytes, bytes]], exchange: "_Exchange"
     ) -> None:
         """Sizes, names, doubles; then what Host, Content-Length and grpc-timeout say."""
-        caps = self._caps
+        caps = self.settings.caps
         if len(raw) > caps.header_fields:
             raise ClientError("HEADERS_TOO_LARGE", headers=_CLOSE)
         size = 0

@@ -106,13 +106,8 @@ class Compiler:
         self._parts = parts
         self._load_pages = pages
         self._pages: tuple[str, Pages] | None = None
-        self._leases: Lease | None = None
         self._failures: tuple[object, AddressBuckets] | None = None
         self._descriptors: tuple[str, Descriptors, Codec] | None = None
-
-    def went_live(self, compiled: Compiled) -> None:
-        """Remember whose parts are in use from now on."""
-        self._leases = compiled.lease
 
     def compile(self, document: Document, sources: list[SourceSet]) -> Compiled:
         """A snapshot of this document. Raises ConfigError with every problem."""
@@ -178,7 +173,7 @@ class Compiler:
             realm=gateway.value.gateway.name,
             operations=routes.inner,
         )
-        tools.closing = self._parts.closing(lease, lambda: self._leases or Lease())
+        tools.closing = self._parts.closing(lease)
         return Compiled(
             tools=tools,
             lease=lease,

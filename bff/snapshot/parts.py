@@ -23,11 +23,16 @@ Connect = Callable[[UpstreamSettings, Endpoint], Channel]
 
 
 class Lease:
-    """The parts that one snapshot uses. Entered at compile, started when it goes live, given back at its end."""
+    """The parts that one snapshot uses, by the mapping's names."""
 
     def __init__(self) -> None:
         self.stacks: dict[str, UpstreamStack] = {}
         self.keys: dict[str, JwksSource] = {}
+
+    @property
+    def parts(self) -> list[UpstreamStack | JwksSource]:
+        """All of them."""
+        return [*self.stacks.values(), *self.keys.values()]
 
 
 class Parts:
@@ -51,6 +56,7 @@ class Parts:
         self._stacks: dict[UpstreamSettings, UpstreamStack] = {}
         self._keys: dict[tuple[str, str, str, float], JwksSource] = {}
         self._started: set[int] = set()
+        self._leases: list[Lease] = []
         self._fetch: HttpxFetch | None = None
         self._store: tuple[object, LocalStore | RemoteStore] | None = None
 
@@ -98,41 +104,39 @@ class Parts:
             self._store = (settings, self._make_store(settings))
         return self._store[1]
 
-    async def start(self, lease: Lease) -> None:
-        """Start what has work of its own: key sets are fetched and kept fresh."""
+    async def go_live(self, lease: Lease) -> None:
+        """Keep these parts open from now on, and start those with work of their own (key sets)."""
+        self._leases.append(lease)
         for source in lease.keys.values():
             if id(source) not in self._started:
                 self._started.add(id(source))
                 await source.start()
 
-    def closing(self, lease: Lease, live: Callable[[], Lease]) -> Callable[[], Awaitable[None]]:
-        """What closes the parts of `lease` that the live snapshot does not use."""
+    def closing(self, lease: Lease) -> Callable[[], Awaitable[None]]:
+        """What gives the parts of a snapshot back once its last request has ended."""
 
         async def close() -> None:
-            await self._close_unused(lease, keep=live())
+            self._leases.remove(lease)
+            await self.close_unused()
 
         return close
 
-    async def _close_unused(self, lease: Lease, keep: Lease) -> None:
-        kept = {id(stack) for stack in keep.stacks.values()} if keep is not lease else set()
+    async def close_unused(self) -> None:
+        """Close every part that no snapshot in use has; also those of one that was refused."""
+        kept = {id(part) for lease in self._leases for part in lease.parts}
         for settings, stack in list(self._stacks.items()):
-            if id(stack) not in kept and stack in lease.stacks.values():
+            if id(stack) not in kept:
                 del self._stacks[settings]
                 await stack.close()
-        kept_keys = {id(source) for source in keep.keys.values()} if keep is not lease else set()
         for key, source in list(self._keys.items()):
-            if id(source) not in kept_keys and source in lease.keys.values():
+            if id(source) not in kept:
                 del self._keys[key]
                 self._started.discard(id(source))
                 await source.close()
 
     async def close(self) -> None:
         """Close everything that is still open."""
-        for stack in self._stacks.values():
-            await stack.close()
-        for source in self._keys.values():
-            await source.close()
+        self._leases.clear()
+        await self.close_unused()
         if self._fetch is not None:
             await self._fetch.close()
-        self._stacks.clear()
-        self._keys.clear()
