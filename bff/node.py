@@ -30,9 +30,9 @@ from bff.fronts.listener import ListenerSettings, serve_listener
 from bff.telemetry.exposition import CONTENT_TYPE, NodeTotals
 from bff.telemetry.line_writer import LineWriter
 from bff.telemetry.logs import EventLog
-from bff.telemetry.metrics import Sample, read_file
+from bff.telemetry.metrics import Metrics, Sample, read_file
 
-__all__ = ["Node", "NodeSettings", "free_port", "run_node", "why_not_bindable"]
+__all__ = ["Checked", "Node", "NodeSettings", "free_port", "run_node", "why_not_bindable"]
 
 _RELOAD_TIMEOUT_S = 60.0
 _PR_SET_PDEATHSIG = 1
@@ -47,6 +47,14 @@ class NodeSettings(Struct, frozen=True, kw_only=True):
     grace_s: float
     version: str
     watched: tuple[Path, ...] = ()
+
+
+class Checked(Struct, frozen=True, kw_only=True):
+    """What the files on disk are worth: a version, or problems; and which changes only a restart takes over."""
+
+    version: str = ""
+    problems: tuple[Problem, ...] = ()
+    needs_restart: tuple[str, ...] = ()
 
 
 class _Worker:
@@ -66,7 +74,7 @@ class Node:
         self,
         settings: NodeSettings,
         *,
-        check: Callable[[], tuple[str, list[Problem]]],
+        check: Callable[[], Checked],
         log: EventLog,
         metrics_folder: Path,
     ) -> None:
@@ -81,6 +89,9 @@ class Node:
         self._draining = False
         self._version = settings.version
         self._refused: tuple[str, ...] = ()
+        self._needs_restart: tuple[str, ...] = ()
+        # What the node itself counts, beside its workers.
+        self._metrics = Metrics()
         self._changed = asyncio.Event()
 
     def view(self) -> NodeView:
@@ -93,6 +104,7 @@ class Node:
         if not ready:
             reasons.append("no worker is ready")
         details = [f"{len(ready)} of {wanted} workers are ready"] if len(ready) < wanted else []
+        details += [f"{key} changed; a restart takes it over" for key in self._needs_restart]
         details += [f"last change refused: {text}" for text in self._refused]
         return NodeView(
             started=self._started,
@@ -157,6 +169,7 @@ class Node:
         self._metrics_folder.joinpath(str(worker.pid)).unlink(missing_ok=True)
         self._changed.set()
         if not self._draining:
+            self._metrics.counter("bff_worker_restarts_total", "gone").add()
             self._log.note("worker_gone", pid=worker.pid)
 
     async def wait_started(self) -> None:
@@ -168,6 +181,7 @@ class Node:
     async def metrics(self) -> tuple[bytes, str]:
         """Prometheus text over all workers. Their tables are read where they lie, busy or not."""
         samples = [self._samples_of(pid) for pid in self._workers]
+        samples.append(self._metrics.samples())
         return self._totals.render(samples), CONTENT_TYPE.decode()
 
     def _samples_of(self, pid: int) -> list[Sample]:
@@ -179,13 +193,18 @@ class Node:
 
     async def reload(self) -> None:
         """The files changed: judge them, and only if they are sound tell the workers to swap."""
-        version, problems = await asyncio.to_thread(self._check)
-        if problems:
-            self._refused = tuple(str(problem) for problem in problems[:20])
-            for problem in problems:
+        checked = await asyncio.to_thread(self._check)
+        version = checked.version
+        if checked.problems:
+            self._metrics.counter("bff_config_refused_total", "check").add()
+            self._refused = tuple(str(problem) for problem in checked.problems[:20])
+            for problem in checked.problems:
                 self._log.note("config_refused", problem=str(problem), live=self._version)
             return
         self._refused = ()
+        if checked.needs_restart != self._needs_restart:
+            self._needs_restart = checked.needs_restart
+            self._log.note("restart_needed", keys=", ".join(checked.needs_restart))
         if version == self._version:
             return
         answers = await asyncio.gather(
@@ -229,7 +248,7 @@ def run_node(
     settings: NodeSettings,
     *,
     load_app: Callable[[str, str], object],
-    check: Callable[[], tuple[str, list[Problem]]],
+    check: Callable[[], Checked],
     on_ready: Callable[[], None],
 ) -> int:
     """Run until SIGTERM or SIGINT; returns the exit code.
@@ -282,7 +301,7 @@ async def _supervise(
     settings: NodeSettings,
     link_socket: socket.socket,
     listening: multiprocessing.process.BaseProcess,
-    check: Callable[[], tuple[str, list[Problem]]],
+    check: Callable[[], Checked],
     on_ready: Callable[[], None],
     metrics_folder: Path,
 ) -> int:

@@ -14,7 +14,8 @@ app = typer.Typer(
     name="bff",
     help="A gateway for mobile and web front ends: REST and GraphQL outside, gRPC services inside.",
     no_args_is_help=True,
-    pretty_exceptions_show_locals=False,
+    # A trace is for the log of a bug report, plain and without values.
+    pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (serve, check, routes, openapi, sdl, demo):

@@ -15,9 +15,8 @@ from bff.cli.report import errors, print_problems
 from bff.config.documents import Document
 from bff.config.gateway import Listener
 from bff.core.errors import ConfigError
-from bff.core.problems import Problem
 from bff.fronts.listener import ListenerSettings, ListenerTls, check_tls
-from bff.node import NodeSettings, free_port, run_node, why_not_bindable
+from bff.node import Checked, NodeSettings, free_port, run_node, why_not_bindable
 from bff.ratelimit.shared_store import create_table
 
 __all__ = ["serve"]
@@ -45,11 +44,17 @@ def serve(
     print_problems(compiled.warnings)
     settings = _node_settings(document, compiled.tools.version, mappings, watch, workers)
     with tempfile.TemporaryDirectory(prefix="bff-run-") as folder:
-        code = _run(settings, mappings, ready_file, Path(folder))
+        code = _run(document, settings, mappings, ready_file, Path(folder))
     raise typer.Exit(code)
 
 
-def _run(settings: NodeSettings, mappings: Path, ready_file: Path | None, folder: Path) -> int:
+def _run(
+    document: Document,
+    settings: NodeSettings,
+    mappings: Path,
+    ready_file: Path | None,
+    folder: Path,
+) -> int:
     buckets = ""
     if settings.listener.workers > 1:
         # Connections spread over workers, so a bucket must be one for all of them.
@@ -68,16 +73,32 @@ def _run(settings: NodeSettings, mappings: Path, ready_file: Path | None, folder
             )
         )
 
-    def check() -> tuple[str, list[Problem]]:
+    started_with = _fixed_at_start(document)
+
+    def check() -> Checked:
         try:
-            return compile_offline(mappings)[1].tools.version, []
+            now, compiled = compile_offline(mappings)
         except ConfigError as error:
-            return "", error.problems
+            return Checked(problems=tuple(error.problems))
+        fixed = _fixed_at_start(now)
+        changed = tuple(key for key, value in fixed.items() if started_with[key] != value)
+        return Checked(version=compiled.tools.version, needs_restart=changed)
 
     def on_ready() -> None:
         _say_ready(settings, ready_file)
 
     return run_node(settings, load_app=load_app, check=check, on_ready=on_ready)
+
+
+def _fixed_at_start(document: Document) -> dict[str, object]:
+    """What a running node cannot take over: sockets and processes are made once."""
+    gateway = document.gateway.value.gateway
+    return {
+        "gateway.listen": gateway.listen,
+        "gateway.admin": gateway.admin,
+        "gateway.workers": gateway.workers,
+        "gateway.drain": gateway.drain,
+    }
 
 
 def _say_ready(settings: NodeSettings, ready_file: Path | None) -> None:
