@@ -26,8 +26,11 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 import httpx
+from click.testing import Result
 from ruamel.yaml import YAML
+from typer.testing import CliRunner
 
+from bff.cli import app
 from tests.support.samples import SampleServices
 
 __all__ = ["GatewayProcess", "RawReply", "bearer", "reason_of", "run_bff", "sample_files"]
@@ -88,16 +91,9 @@ def bearer(token: str) -> dict[str, str]:
     return {"authorization": f"Bearer {token}"}
 
 
-def run_bff(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a `bff` command to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "bff", *arguments],
-        capture_output=True,
-        text=True,
-        cwd=_ROOT,
-        timeout=_GUARD_S,
-        check=False,
-    )
+def run_bff(*arguments: str) -> Result:
+    """Run a `bff` command to its end, in this process; has `exit_code`, `stdout` and `stderr`."""
+    return CliRunner().invoke(app, arguments)
 
 
 class RawReply:
