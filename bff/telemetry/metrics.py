@@ -44,6 +44,10 @@ METHODS = frozenset(
 )
 
 
+# Children that are found without their labels; beyond this they are looked up by them.
+_MOST_KEPT = 4_000
+
+
 class Sample(Struct, frozen=True):
     """One label set of a family. Histograms: a count per bucket (the last is +Inf), then the sum."""
 
@@ -169,6 +173,8 @@ class Metrics:
         self._children: dict[tuple[str, ...], Any] = {}
         self._sizes: dict[str, int] = {}
         self._requests: dict[tuple[str, str, int, str], Histogram] = {}
+        self._attempts: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
+        self._decisions: dict[int, tuple[LimitDecided, Counter]] = {}
         self._handlers: dict[type[Event], Callable[[Any], None]] = {
             AttemptEnded: self._attempt_ended,
             AuthFailed: self._auth_failed,
@@ -247,22 +253,35 @@ class Metrics:
             error_type,
         )
         # Methods are the client's words: only known ones may add to this dict.
-        if method in METHODS and len(self._requests) < 4_000:
+        if method in METHODS and len(self._requests) < _MOST_KEPT:
             self._requests[(method, route, status, error_type)] = child
         return child
 
     def _attempt_ended(self, event: AttemptEnded) -> None:
-        self.counter(
-            "bff_upstream_attempts_total", event.upstream, event.operation, event.kind, event.code
-        ).add()
-        self.histogram(
-            "rpc_client_call_duration_seconds",
-            "grpc",
-            event.operation,
-            event.code,
-            event.upstream,
-            "" if event.code == "OK" else event.code,
-        ).observe(event.seconds)
+        # The five labels follow from these three, which are few: known at load but for the code.
+        key = (event.operation, event.kind, event.code)
+        children = self._attempts.get(key)
+        if children is None:
+            children = self._new_attempt_children(event)
+            if len(self._attempts) < _MOST_KEPT:
+                self._attempts[key] = children
+        children[0].add()
+        children[1].observe(event.seconds)
+
+    def _new_attempt_children(self, event: AttemptEnded) -> tuple[Counter, Histogram]:
+        labels = (event.upstream, event.operation, event.kind, event.code)
+        error_type = "" if event.code == "OK" else event.code
+        return (
+            self.counter("bff_upstream_attempts_total", *labels),
+            self.histogram(
+                "rpc_client_call_duration_seconds",
+                "grpc",
+                event.operation,
+                event.code,
+                event.upstream,
+                error_type,
+            ),
+        )
 
     def _auth_failed(self, event: AuthFailed) -> None:
         self.counter("bff_auth_failures_total", event.provider, event.reason).add()
@@ -289,7 +308,15 @@ class Metrics:
         self.counter("bff_source_outcomes_total", *labels).add()
 
     def _limit_decided(self, event: LimitDecided) -> None:
-        self.counter("bff_limit_decisions_total", event.policy, event.decision, event.source).add()
+        # The limiter makes these events once and emits them again and again, so each one's counter
+        # is found by its identity; the entry holds the event, so the id cannot pass to another.
+        kept = self._decisions.get(id(event))
+        if kept is None:
+            labels = (event.policy, event.decision, event.source)
+            kept = (event, self.counter("bff_limit_decisions_total", *labels))
+            if len(self._decisions) < _MOST_KEPT:
+                self._decisions[id(event)] = kept
+        kept[1].add()
 
 
 def _make(family: Family, values: "memoryview[float]", at: int) -> Counter | Gauge | Histogram:
