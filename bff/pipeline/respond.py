@@ -24,6 +24,8 @@ _MAX_MESSAGE_CHARS = 1024
 _LAST_RESORT = (
     b'{"error":{"code":500,"message":"The gateway failed.","status":"INTERNAL","details":[]}}'
 )
+_RETRY_INFO = "type.googleapis.com/google.rpc.RetryInfo"
+_WAITABLE = frozenset({429, 503})
 _encode = msgspec.json.Encoder().encode
 
 
@@ -103,10 +105,24 @@ def _graphql_tree(error: GatewayError, request: Request) -> dict[str, Json]:
     return {"errors": [entry], "extensions": {"request_id": request.request_id}}
 
 
+def _asked_wait_s(error: UpstreamError, tools: Tools) -> float | None:
+    """The wait that a service asks for by RetryInfo, where HTTP has a field for it (429, 503)."""
+    if error.status not in _WAITABLE:
+        return None
+    _, details = rpc_status.decode_details(error.details_bin, error.code, tools.codec)
+    for detail in details:
+        if isinstance(detail, dict) and detail.get("@type") == _RETRY_INFO:
+            # ProtoJSON of a Duration: seconds and "s"; one that is not set is absent.
+            return float(str(detail.get("retryDelay", "0s")).removesuffix("s"))
+    return None
+
+
 def error_reply(error: GatewayError, request: Request, tools: Tools) -> Reply:
     """The reply that an error becomes: status from the one table, Retry-After where waiting helps."""
     request.reason = error.reason
     request.detail = error.detail
+    if error.retry_after_s is None and isinstance(error, UpstreamError) and error.details_bin:
+        error.retry_after_s = _asked_wait_s(error, tools)
     headers = [_JSON, _NO_STORE, _NOSNIFF, *error.headers]
     if error.retry_after_s is not None:
         headers.append((b"retry-after", str(max(1, math.ceil(error.retry_after_s))).encode()))
