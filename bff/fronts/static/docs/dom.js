@@ -18,7 +18,7 @@ export function el(tag, attributes = {}, ...children) {
 export function lazyDetails(attributes, summary, content) {
   const made = el("details", attributes, el("summary", {}, summary));
   made.addEventListener("toggle", () => {
-    if (made.open && made.childElementCount === 1) made.append(...[content()].flat());
+    if (made.open && made.childElementCount === 1) made.append(...[content()].flat(Infinity).filter(Boolean));
   });
   return made;
 }

@@ -98,12 +98,13 @@ function parameters(spec, operation) {
 function requestBody(spec, operation) {
   if (!operation.requestBody) return null;
   const body = resolve(spec, operation.requestBody);
-  return part("Request body", prose(body.description), contents(spec, body.content));
+  return part("Request body", prose(body.description), contents(spec, body.content, true));
 }
 
-function contents(spec, content = {}) {
-  return Object.entries(content).map(([media, { schema }]) =>
-    lazyDetails({ class: "content", open: false }, el("code", {}, media), () => renderSchema(spec, schema ?? {})),
+/** A schema for each media type; the first is open if `isOpen`. */
+function contents(spec, content = {}, isOpen = false) {
+  return Object.entries(content).map(([media, { schema }], at) =>
+    lazyDetails({ class: "content", open: isOpen && at === 0 }, el("code", {}, media), () => renderSchema(spec, schema ?? {})),
   );
 }
 
@@ -114,7 +115,7 @@ function responses(spec, operation) {
   return [
     part(
       "Reply",
-      good.map(([status, reply]) => [el("p", {}, el("strong", {}, status), ` ${reply.description ?? ""}`), contents(spec, reply.content)]),
+      good.map(([status, reply]) => [el("p", {}, el("strong", {}, status), ` ${reply.description ?? ""}`), contents(spec, reply.content, true)]),
     ),
     errors.length
       ? part(

@@ -135,14 +135,10 @@ function property(spec, name, schema, isRequired) {
     isRequired ? el("strong", { class: "must" }, " required") : null,
     plain.deprecated ? el("em", {}, " deprecated") : null,
   ];
-  return el(
-    "li",
-    {},
-    // Made when opened, so a type that holds itself ends where the reader stops.
-    opens ? lazyDetails({}, line, () => properties(spec, inner) ?? [variants(spec, inner)].flat()) : el("div", {}, line),
-    prose(plain.description),
-    opens ? null : limits(spec, schema),
-  );
+  if (!opens) return el("li", {}, el("div", {}, line), prose(plain.description), limits(spec, schema));
+  const said = plain.description ? el("span", { class: "prose" }, String(plain.description)) : null;
+  // Made when opened, so a type that holds itself ends where the reader stops.
+  return el("li", {}, lazyDetails({}, [line, said], () => properties(spec, inner) ?? variants(spec, inner)));
 }
 
 function variants(spec, plain) {

@@ -136,7 +136,7 @@ function headerTable(headers) {
 async function showBody(reply, cut, shown) {
   const media = reply.headers.get("content-type") ?? "";
   if (!/json|text|xml|javascript/.test(media)) return showBinary(reply, media, shown);
-  const pre = el("pre", { tabindex: "0", "aria-label": "Body of the reply" });
+  const pre = el("pre", { tabindex: "0", role: "region", "aria-label": "Body of the reply" });
   shown.append(pre);
   const decoder = new TextDecoder();
   let text = "";

@@ -4,34 +4,29 @@
 /* global React, ReactDOM, GraphiQL */
 
 const ENDPOINT = location.pathname;
-const NOTE = `# Ctrl-Space completes, Ctrl-Enter sends. A route that asks for a caller wants
-# {"Authorization": "Bearer ..."} in the tab "Headers" below.
+const NOTE = `# Ctrl-Space completes, Ctrl-Enter sends.
+# To say who calls, write into "Headers" below:
+# {"Authorization": "Bearer ..."}
 `;
 const FALLBACK = `${NOTE}
 query {
   __typename
 }
 `;
-// Small on purpose, so that it passes caps of depth and size.
-const OUTLINE = `query Outline {
-  __schema {
-    queryType {
-      fields {
-        name
-        args { name defaultValue type { kind } }
-        type { ...Named }
-      }
-    }
-  }
-}
-fragment Named on __Type { kind name ofType { kind name ofType { kind name ofType { kind name } } } }`;
-const FIELDS = `query Fields($name: String!) {
-  __type(name: $name) {
-    fields { name args { type { kind } } type { kind name ofType { kind name } } }
-  }
+// Small on purpose, so that both pass caps of depth and size.
+const NAMED = `fragment Named on __Type {
+  kind name ofType { kind name ofType { kind name ofType { kind name } } }
 }`;
+const OUTLINE = `query Outline {
+  __schema { queryType { fields { name args { defaultValue type { kind } } type { ...Named } } } }
+}
+${NAMED}`;
+const FIELDS = `query Fields($name: String!) {
+  __type(name: $name) { fields { name args { defaultValue type { kind } } type { ...Named } } }
+}
+${NAMED}`;
 const LEAVES = new Set(["SCALAR", "ENUM"]);
-const MOST_FIELDS = 6;
+const MOST_FIELDS = 5;
 
 async function ask(query, variables) {
   const answer = await fetch(ENDPOINT, {
@@ -60,18 +55,40 @@ async function firstQuery() {
   return `${NOTE}\nquery {\n  ${field.name}${selection}\n}\n`;
 }
 
-/** The selection set of a type, `levels` deep; nothing for a leaf. */
+/** The selection set of a type: plain fields and, while `levels` last, one field with fields of its own. */
 async function select(type, levels, indent = "  ") {
   if (LEAVES.has(type.kind)) return "";
+  const inner = `${indent}  `;
   const fields = (await ask(FIELDS, { name: type.name })).__type?.fields ?? [];
-  const plain = fields.filter((field) => field.args.length === 0);
-  const lines = plain.filter((field) => LEAVES.has(named(field.type).kind)).map((field) => field.name);
-  if (lines.length === 0 && levels > 1) {
-    const inner = plain.find((field) => named(field.type).kind === "OBJECT");
-    if (inner) lines.push(inner.name + (await select(named(inner.type), levels - 1, `${indent}  `)));
+  const simple = fields.filter((field) => field.args.every(isOptional));
+  const leaves = simple.filter((field) => LEAVES.has(named(field.type).kind));
+  const lines = leaves.slice(0, MOST_FIELDS).map((field) => field.name);
+  const branch = simple.find((field) => named(field.type).kind === "OBJECT");
+  if (branch && levels > 1) {
+    lines.push(branch.name + (await select(named(branch.type), levels - 1, inner)));
   }
   if (lines.length === 0) lines.push("__typename");
-  return ` {\n${lines.slice(0, MOST_FIELDS).map((line) => `${indent}  ${line}`).join("\n")}\n${indent}}`;
+  return ` {\n${lines.map((line) => inner + line).join("\n")}\n${indent}}`;
+}
+
+/**
+ * localStorage without credentials: GraphiQL's history would write the header fields of every query
+ * into it, whatever `shouldPersistHeaders` says.
+ */
+const storage = {
+  get length() {
+    return localStorage.length;
+  },
+  getItem: (key) => localStorage.getItem(key),
+  setItem(key, value) {
+    localStorage.setItem(key, /:(queries|favorites)$/.test(key) ? withoutHeaders(value) : value);
+  },
+  removeItem: (key) => localStorage.removeItem(key),
+  clear: () => localStorage.clear(),
+};
+
+function withoutHeaders(text) {
+  return JSON.stringify(JSON.parse(text), (key, value) => (key === "headers" ? undefined : value));
 }
 
 const defaultQuery = await firstQuery().catch(() => FALLBACK);
@@ -80,6 +97,7 @@ ReactDOM.createRoot(document.getElementById("graphiql")).render(
   React.createElement(GraphiQL, {
     fetcher: GraphiQL.createFetcher({ url: ENDPOINT }),
     defaultQuery,
+    storage,
     isHeadersEditorEnabled: true,
     shouldPersistHeaders: false,
   }),
