@@ -9,7 +9,8 @@ import httpx
 import pytest
 
 from tests.conftest import ROOMY, Tokens
-from tests.support.gateway import GatewayProcess, bearer, reason_of, run_bff
+from tests.support.cli import run_bff
+from tests.support.gateway import GatewayProcess, bearer, reason_of
 from tests.support.samples import SampleServices
 
 DOWN = "http://127.0.0.1:1"  # nobody listens there
@@ -116,7 +117,7 @@ async def test_tokens_of_every_listed_algorithm_are_taken(
     http: httpx.AsyncClient, samples: SampleServices
 ) -> None:
     for alg in ("RS256", "ES256"):
-        token = await samples.user_token("premium", alg=alg)  # type: ignore[arg-type] # both are listed
+        token = await samples.user_token("premium", alg=alg)
         for scheme in ("Bearer", "bearer", "BEARER"):
             reply = await http.get("/v1/users/u-1", headers={"authorization": f"{scheme} {token}"})
             assert reply.status_code == 200

@@ -26,14 +26,11 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 import httpx
-from click.testing import Result
 from ruamel.yaml import YAML
-from typer.testing import CliRunner
 
-from bff.cli import app
 from tests.support.samples import SampleServices
 
-__all__ = ["GatewayProcess", "RawReply", "bearer", "reason_of", "run_bff", "sample_files"]
+__all__ = ["GatewayProcess", "RawReply", "bearer", "reason_of", "sample_files"]
 
 _ROOT = Path(__file__).parents[2]
 _PROTOS = _ROOT / "protos"
@@ -89,11 +86,6 @@ def _merge(into: dict[str, Any], more: Mapping[str, Any]) -> None:
 def bearer(token: str) -> dict[str, str]:
     """The header that carries a token."""
     return {"authorization": f"Bearer {token}"}
-
-
-def run_bff(*arguments: str) -> Result:
-    """Run a `bff` command to its end, in this process; has `exit_code`, `stdout` and `stderr`."""
-    return CliRunner().invoke(app, arguments)
 
 
 class RawReply:
