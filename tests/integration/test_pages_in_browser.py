@@ -14,6 +14,7 @@ from bff.fronts.pages import load_pages
 from tests.conftest import Tokens
 from tests.support.browser import BrowserPage, open_browser
 from tests.support.gateway import GatewayProcess
+from tests.support.samples import SampleServices
 
 LISTED = "document.querySelectorAll('.operation').length"
 ANSWERED = "/^[1-5]\\d\\d.* bytes$/.test(document.querySelector('.state')?.textContent)"
@@ -349,3 +350,20 @@ async def test_programs_get_no_page(http: httpx.AsyncClient) -> None:
     assert program.status_code == 400
     assert person.status_code == 200
     assert person.headers["content-type"].startswith("text/html")
+
+
+@pytest.mark.rule("graphql.13.2", "control.CN1")
+async def test_pages_that_are_switched_off_are_not_there(
+    shop: SampleServices, tmp_path: Path
+) -> None:
+    """Without the OpenAPI document there is no page of it, without `graphiql` no page and no assets."""
+    changes = {"gateway": {"openapi": "off"}, "graphql": {"graphiql": False}}
+    script = "/graphiql/static/page.js"
+
+    with GatewayProcess(tmp_path, shop, changes=changes) as gateway:
+        async with gateway.client() as client:
+            statuses = [(await client.get(path)).status_code for path in ("/docs", script)]
+            page = await client.get("/graphql", headers={"accept": "text/html,*/*;q=0.8"})
+
+    assert statuses == [404, 404]
+    assert page.status_code == 400
