@@ -7,6 +7,7 @@ embedder mounts), the door answers every request that FastAPI has no route for, 
 import asyncio
 import contextlib
 import ctypes
+import gc
 import os
 import signal
 import traceback
@@ -50,6 +51,10 @@ from bff.wire.grpcio import GrpcioChannel
 __all__ = ["Gateway", "WorkerSettings", "worker_app"]
 
 _PR_SET_PDEATHSIG = 1
+# New containers, less those that are gone again, between two looks of the collector.
+_GC_ALLOCATIONS = 20_000
+# What the last frames of streams get to be written, of the time that a drain takes.
+_LAST_FRAME_S = 1.0
 _MISSES = frozenset({"NO_ROUTE", "METHOD_NOT_ALLOWED"})
 
 
@@ -200,9 +205,12 @@ class _Worker:
             self._metrics.gauge("bff_config_info", self._told_version, "").set(0)
         self._metrics.gauge("bff_config_info", self._version, "").set(1)
         self._told_version = self._version
+        _settle_garbage()
 
     def _door_settings(self, document: Document) -> DoorSettings:
         gateway = document.gateway.value
+        drain = gateway.gateway.drain
+        self._drain_s = drain.grace + drain.finish
         caps = gateway.caps
         highest = max(tier.burst or tier.rate.count for tier in gateway.tiers.values())
         flood = gateway.limiter.per_address
@@ -329,9 +337,15 @@ class _Worker:
                         await link.send(await self._reload(ask))
                         await self._tell_state()
                     case Drain():
-                        self.door.draining = True
+                        self._drain()
                     case other:
                         self._events.note("link_message_unexpected", kind=type(other).__name__)
+
+    def _drain(self) -> None:
+        """Ask clients to leave; streams that still run end in good order before they would be cut."""
+        self.door.draining = True
+        wait_s = max(0.0, self._drain_s - min(_LAST_FRAME_S, self._drain_s / 2))
+        asyncio.get_running_loop().call_later(wait_s, self.door.finish_streams)
 
     async def _reload(self, ask: int) -> Loaded:
         """Compile what lies on disk now and swap; a refusal leaves everything as it was."""
@@ -345,6 +359,17 @@ class _Worker:
         await self._go_live(document, compiled)
         self._current.swap(compiled.tools)
         return Loaded(ask, ok=True, version=self._version)
+
+
+def _settle_garbage() -> None:
+    """Keep the collector away from what lives as long as a version: tens of thousands of objects.
+
+    A request's own objects end by their reference counts; the collector is only for circles, so it
+    may come seldom (looking each 700 allocations cost 6 % of a request).
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_GC_ALLOCATIONS, 20, 50)
 
 
 def worker_app(settings: WorkerSettings) -> Any:
