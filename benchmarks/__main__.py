@@ -27,7 +27,7 @@ def main() -> int:
     settings, is_latest = _settings(sys.argv[1:])
     try:
         report = asyncio.run(_run(settings))
-    except (KeyboardInterrupt, asyncio.CancelledError):
+    except asyncio.CancelledError:
         print("interrupted; nothing was written", file=sys.stderr)
         return 130
     except (ProcessFailed, RuntimeError, TimeoutError, OSError) as error:
@@ -41,10 +41,18 @@ def main() -> int:
 
 
 async def _run(settings: Settings) -> Report:
+    """Measure; SIGINT and SIGTERM unwind, so that every process that we started is ended."""
     task = asyncio.current_task()
     assert task is not None
-    # As Ctrl-C: unwind, so that every process that we started is ended.
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        # Once: a second one would cut the ending short, which is bounded as it is.
+        if not task.cancelling():
+            task.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
     return await run_bench(settings, lambda line: print(line, flush=True))
 
 

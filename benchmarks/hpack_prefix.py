@@ -10,7 +10,10 @@ _STATIC_MAX = 61
 
 
 def end_of_path(block: bytes) -> int:
-    """Offset behind the field `:path`. Raises ValueError if there is none, or a dynamic entry is used."""
+    """Offset behind the field `:path`.
+
+    Raises ValueError if there is none, it is cut, or a dynamic entry is used.
+    """
     at = 0
     while at < len(block):
         first = block[at]
@@ -31,7 +34,7 @@ def end_of_path(block: bytes) -> int:
             at = _behind_text(block, at)
             is_path = block[start:at] == b"\x05:path"
         at = _behind_text(block, at)
-        if is_path:
+        if is_path and at <= len(block):
             return at
     raise ValueError("a request without :path")
 

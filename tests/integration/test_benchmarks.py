@@ -1,0 +1,158 @@
+"""The parts of the benchmark that a figure stands on, as real processes: upstream, generator, CPU of a tree."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Sequence
+from importlib import import_module
+from pathlib import Path
+
+import grpc
+import pytest
+
+from benchmarks.h2_probe import probe
+from benchmarks.load import Target, load, sample
+from benchmarks.messages import Canned, canned_replies, compile_protos
+from benchmarks.naive import make_app
+from benchmarks.processes import Child, ProcessFailed, cpu_s, free_port, tree_of
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("bench")
+
+
+@pytest.fixture(scope="module")
+def replies(folder: Path) -> Sequence[Canned]:
+    return canned_replies(compile_protos(folder).read_bytes())
+
+
+@pytest.fixture
+async def upstream(folder: Path, replies: Sequence[Canned]) -> AsyncIterator[int]:
+    for canned in replies:
+        (folder / f"{canned.size}.path").write_text(canned.grpc_path)
+        (folder / f"{canned.size}.message").write_bytes(canned.message)
+    port = free_port()
+    command = [sys.executable, "-m", "benchmarks.h2_server", str(folder), "--port", str(port)]
+    async with Child("upstream", command, core=0, log=folder / "upstream.log") as child:
+        await child.wait_for_port(port)
+        yield port
+
+
+@pytest.fixture
+async def gateway(
+    folder: Path, upstream: int, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Child]:
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    port = free_port()
+    command = [sys.executable, "-m", "benchmarks.naive", "--port", str(port)]
+    command += ["--upstream", f"127.0.0.1:{upstream}"]
+    async with Child(str(port), command, core=0, log=folder / "naive.log") as child:
+        await child.wait_for_port(port)
+        yield child
+
+
+def test_replies_have_the_sizes_that_the_table_names(replies: Sequence[Canned]) -> None:
+    sizes = [canned.json_bytes for canned in replies]
+
+    assert [round(size, -2) for size in sizes] == [400, 1_700, 15_600]
+
+
+async def test_grpcio_reads_every_canned_reply(upstream: int, replies: Sequence[Canned]) -> None:
+    """Many at once, so that the windows of the connection are used up and given back."""
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{upstream}") as channel:
+        for canned in replies:
+            call = channel.unary_unary(canned.grpc_path, bytes, bytes)
+            answers = await asyncio.gather(*(call(b"", timeout=20) for _ in range(50)))
+
+            assert set(answers) == {canned.message}
+
+
+async def test_the_probe_counts_whole_batches(upstream: int, replies: Sequence[Canned]) -> None:
+    measured = await asyncio.to_thread(probe, upstream, replies[-1].grpc_path, calls=100)
+
+    assert measured.calls == 128
+
+
+async def test_the_own_generator_sends_as_many_requests_as_told(
+    gateway: Child, replies: Sequence[Canned], folder: Path
+) -> None:
+    target = Target(port=int(gateway.name), path=replies[1].rest_path)
+    body_bytes = await asyncio.to_thread(sample, target, replies[1].tree)
+    ends: list[float] = []
+
+    figures = await load(
+        target,
+        requests=150,
+        connections=8,
+        body_bytes=body_bytes,
+        core=0,
+        log=folder / "load.log",
+        generator="own",
+        at_end=lambda: ends.append(cpu_s(tree_of(gateway.pid))),
+    )
+
+    assert (figures.requests, figures.errors, len(ends)) == (150, 0, 1)
+
+
+async def test_replies_of_another_size_fail_the_run(
+    gateway: Child, replies: Sequence[Canned], folder: Path
+) -> None:
+    target = Target(port=int(gateway.name), path=replies[0].rest_path)
+
+    with pytest.raises(RuntimeError, match="requests failed"):
+        await load(
+            target,
+            requests=20,
+            connections=2,
+            body_bytes=7,
+            core=0,
+            log=folder / "load.log",
+            generator="own",
+            at_end=lambda: None,
+        )
+
+
+async def test_a_sample_compares_the_whole_tree(gateway: Child, replies: Sequence[Canned]) -> None:
+    target = Target(port=int(gateway.name), path=replies[0].rest_path)
+
+    with pytest.raises(RuntimeError, match="not the order"):
+        await asyncio.to_thread(sample, target, {**replies[0].tree, "revision": "1"})
+
+
+async def test_a_tree_has_grandchildren_and_a_process_that_ended_is_missed(tmp_path: Path) -> None:
+    # The inner one ends with the outer: its input is the outer's pipe.
+    inner = "print(1, flush=True); input()"
+    script = (
+        "import subprocess as s, sys;"
+        f"s.Popen([sys.executable, '-c', {inner!r}], stdin=s.PIPE).wait()"
+    )
+    command = [sys.executable, "-c", script]
+    async with Child("parent", command, core=0, log=tmp_path / "log", read_stdout=True) as child:
+        assert child.process.stdout is not None
+        await asyncio.wait_for(child.process.stdout.readline(), 20)
+
+        tree = tree_of(child.pid)
+
+        assert (len(tree), child.pid in tree) == (2, True)
+        assert cpu_s(tree) >= 0
+
+    with pytest.raises(ProcessFailed, match="ended while it was measured"):
+        cpu_s(frozenset({child.pid}))
+
+
+async def test_what_does_not_start_says_why(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "import sys; sys.exit('no such thing')"]
+    async with Child("broken", command, core=0, log=tmp_path / "log") as child:
+        with pytest.raises(ProcessFailed, match="no such thing"):
+            await child.wait_for_port(free_port())
+
+
+def test_the_rival_serves_the_same_routes(
+    folder: Path, replies: Sequence[Canned], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(folder))
+    import_module("bench.v1.bench_pb2")
+
+    paths = {getattr(route, "path", "") for route in make_app("127.0.0.1:1").routes}
+
+    assert {canned.rest_path.replace("ord-0001", "{order_id}") for canned in replies} <= paths
