@@ -15,6 +15,7 @@ import typer
 from bff.cli import app
 from bff.config.gateway import Drain
 from bff.config.load import load
+from bff.config.not_built import NOT_BUILT, NOT_BUILT_VALUES
 from bff.core.status import REASONS, Code
 from bff.telemetry.access_log import AccessLine
 from bff.telemetry.families import FAMILIES
@@ -226,6 +227,20 @@ def test_configuration_marked_complete_loads(text: str, tmp_path: Path) -> None:
 
 def test_a_configuration_is_marked_complete() -> None:
     assert COMPLETE
+
+
+@pytest.mark.parametrize("name", ["docs/standards.md", "CHANGELOG.md"])
+def test_what_a_page_calls_not_built_is_refused_by_the_loader(name: str) -> None:
+    """Who builds a feature takes its key out of `config.not_built`, and then these pages have to say so."""
+    refused = {
+        key for table in (NOT_BUILT, NOT_BUILT_VALUES) for keys in table.values() for key in keys
+    }
+    named = re.findall(r"`([\w.]+)` not built", TEXTS[name])
+
+    built_by_now = [key for key in named if key.rpartition(".")[2] not in refused]
+
+    assert named
+    assert built_by_now == []
 
 
 def test_errors_page_is_what_the_table_gives() -> None:
