@@ -12,6 +12,9 @@ from bff.ratelimit.policies import RouteLimits
 __all__ = ["Page", "Pages", "Static", "page_route", "static_route"]
 
 
+_VALIDATORS = frozenset({b"etag", b"cache-control", b"vary"})
+
+
 class Page(Struct, frozen=True):
     """A document that is served as it is; `headers` are all its fields but Content-Type."""
 
@@ -51,7 +54,8 @@ class Static(Struct, kw_only=True, eq=False):
     def shape(self, answers: Json, ticket: Ticket, match: Match) -> Reply:
         """The body, or 304."""
         if answers:
-            return Reply(304, [(b"etag", self.etag)])
+            # RFC 9110 15.4.5: the fields that guide caches, as the 200 would have them.
+            return Reply(304, [field for field in self.headers if field[0] in _VALIDATORS])
         return Reply(200, list(self.headers), self.body)
 
 

@@ -157,9 +157,9 @@ class Compiler:
             raise ConfigError(find.problems)
         if pages is not None:
             has_graphiql = front is not None and gateway.value.graphql.graphiql
-            _insert_pages(pages.graphiql_assets if has_graphiql else (), trie, policies)
+            _insert_pages(pages.graphiql_assets if has_graphiql else (), trie)
             has_docs = gateway.value.gateway.openapi != "off"
-            _insert_pages(pages.docs if has_docs else (), trie, policies)
+            _insert_pages(pages.docs if has_docs else (), trie)
         tools = Tools(
             version=version,
             clock=self._parts.clock,
@@ -242,13 +242,11 @@ class Compiler:
             find.add(document.gateway, message, "gateway", "openapi")
 
 
-def _insert_pages(
-    pages: Sequence[Page], trie: RouteTrie[CompiledRoute], policies: PolicyCompiler
-) -> None:
-    # Last of all, since a route that is mapped at the same place stays.
-    limits = policies.open_limits("pages")
+def _insert_pages(pages: Sequence[Page], trie: RouteTrie[CompiledRoute]) -> None:
+    # Last of all, since a route that is mapped at the same place stays. No tokens: one look at a
+    # page asks for ten files, and the flood guard bounds them all the same.
     for page in pages:
-        trie.insert(parse_template(page.path), "GET", page_route(page, limits=limits))
+        trie.insert(parse_template(page.path), "GET", page_route(page, limits=None))
 
 
 def _version(document: Document, descriptors: Descriptors) -> str:
