@@ -83,11 +83,6 @@ NOT_BUILT: dict[str, dict[str, str]] = {
         **_all("adding and removing of metadata", "add remove"),
         "trailers": "trailers to the client",
     },
-    "Stream": {
-        "wrap": "wrapping of stream elements",
-        "first_wait": "waiting for a stream's first element",
-        "sse": "event fields of Server-Sent Events",
-    },
     "Caps": {"upload": "streamed uploads"},
     "AggregateCaps": _all("this cap of aggregates", "source_reply replies output expression steps"),
     "Transcoding": _all(

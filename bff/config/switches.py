@@ -7,7 +7,7 @@ from pydantic import Field
 from bff.config.blocks import Block
 from bff.config.values import Seq, Timeout
 
-__all__ = ["Metadata", "Stream", "Transcoding"]
+__all__ = ["Metadata", "Sse", "Stream", "Transcoding"]
 
 
 class Metadata(Block):
@@ -21,11 +21,31 @@ class Metadata(Block):
     """Metadata with a fixed value, sent with every call."""
 
 
+class Sse(Block):
+    """`stream.sse`: what Server-Sent Events carry beside the messages."""
+
+    id: str | None = None
+    """Field of the message that is the event's id."""
+    event: str | None = None
+    """Field of the message that is the event's name."""
+    resume: str | None = None
+    """Field of the request that takes `Last-Event-ID`."""
+    heartbeat: Timeout = 15.0
+    """Silence after which a comment is sent."""
+    retry: Timeout = 3.0
+    """Wait of the client before it comes back."""
+
+
 class Stream(Block):
-    """`stream`: server streams over HTTP."""
+    """`stream`: streams over HTTP."""
 
     default: Literal["array", "ndjson", "sse"] = "array"
     """The form without an Accept that decides."""
+    wrap: bool = False
+    """Whether each message stands under `result`."""
+    first_wait: Timeout = 5.0
+    """Longest wait of the header fields for the first message."""
+    sse: Sse = Field(default_factory=Sse)
     write_timeout: Timeout = 30.0
     """Longest wait for a client that does not read."""
     max_duration: Timeout = 3600.0

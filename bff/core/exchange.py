@@ -5,8 +5,8 @@ request makes one of each; none is changed after its stage made it, but for the 
 that the access log reads.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any, Literal
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from typing import Any, Literal, Protocol, Self
 
 from msgspec import Struct
 
@@ -14,13 +14,16 @@ from bff.core.headers import Headers
 
 __all__ = [
     "ANONYMOUS",
+    "BodyLimits",
     "Inputs",
     "Json",
     "Permit",
     "Principal",
     "PrincipalKind",
     "Reply",
+    "ReplyStream",
     "Request",
+    "StreamCutError",
     "Ticket",
     "UpstreamCall",
 ]
@@ -69,12 +72,25 @@ class UpstreamCall(Struct, kw_only=True):
     source: str = ""
 
 
+class BodyLimits(Struct, frozen=True, kw_only=True):
+    """What bounds a body that is read in parts.
+
+    `cap_bytes` in all. `paced`: it has to come within the time and at the rate of an upload; one
+    that is not is a conversation, and `idle_s` bounds its silences.
+    """
+
+    cap_bytes: int
+    paced: bool = True
+    idle_s: float = 300.0
+
+
 class Request:
     """One request as the door has judged it.
 
     `path` is the canonical text (percent-encoded), `query` the raw octets without `?`,
     `address` the client's address after trusted proxies, times monotonic seconds.
-    `read_body` reads the whole body under the route's cap; call it at most once.
+    `read_body` reads the whole body under the route's cap; `read_parts` gives it as it comes: at
+    most one of them, once.
     """
 
     __slots__ = (
@@ -96,6 +112,7 @@ class Request:
         "protocol",
         "query",
         "read_body",
+        "read_parts",
         "reason",
         "request_id",
         "route_id",
@@ -127,6 +144,7 @@ class Request:
         started_s: float,
         deadline_s: float,
         read_body: Callable[[int], Awaitable[bytes]],
+        read_parts: Callable[[BodyLimits], AsyncGenerator[bytes, None]] | None = None,
         trace_sampled: bool = False,
         client_traceparent: str = "",
     ) -> None:
@@ -145,6 +163,8 @@ class Request:
         # The client's hint or the hard cap; the route's deadline lowers it at match.
         self.deadline_s = deadline_s
         self.read_body = read_body
+        # None where a body cannot come in parts: requests that we make ourselves.
+        self.read_parts = read_parts
         self.trace_sampled = trace_sampled
         self.client_traceparent = client_traceparent
         # All header fields together, as the door has counted them.
@@ -187,12 +207,40 @@ class Inputs(Struct, frozen=True, kw_only=True):
     """What the client asked for, checked and bound.
 
     `message` is the upstream's request in wire bytes (mapped calls); `tree` holds `path`, `query`
-    and `body` by name (aggregates, GraphQL).
+    and `body` by name (aggregates, GraphQL). `messages` are those of a client's stream, as they come.
     """
 
     ticket: Ticket
     message: bytes = b""
+    messages: AsyncGenerator[bytes, None] | None = None
     tree: Mapping[str, Json] = {}
+
+
+class StreamCutError(Exception):
+    """A stream ends badly in a form that has no word for it: the client has to see a cut."""
+
+
+class ReplyStream(Protocol):
+    """Parts of a body as they are made. Whoever has it closes it, read or not."""
+
+    # Longest time that the client may take nothing, in seconds.
+    write_timeout_s: float
+
+    def __aiter__(self) -> Self:
+        """Itself."""
+        ...
+
+    async def __anext__(self) -> bytes:
+        """The next part, which may be empty. Raises StreamCutError if the body cannot be ended."""
+        ...
+
+    def finish(self) -> None:
+        """Ask it to end soon, in good order."""
+        ...
+
+    async def aclose(self) -> None:
+        """End what makes the parts."""
+        ...
 
 
 class Reply:
@@ -206,7 +254,7 @@ class Reply:
         headers: list[tuple[bytes, bytes]],
         body: bytes = b"",
         *,
-        stream: AsyncIterator[bytes] | None = None,
+        stream: ReplyStream | None = None,
         reason: str = "",
     ) -> None:
         self.status = status

@@ -7,14 +7,15 @@ for a client that leaves, and writes.
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
 from typing import Any
 
 from msgspec import Struct
 
 from bff.core.deadline import parse_grpc_timeout
 from bff.core.errors import ClientError, GatewayError, LimitedError
-from bff.core.exchange import Reply, Request
+from bff.core.events import Noted
+from bff.core.exchange import BodyLimits, Reply, ReplyStream, Request
 from bff.core.headers import Headers
 from bff.core.ports import Clock, Random
 from bff.fronts.address import AddressReader
@@ -41,8 +42,12 @@ _SWEEP_S = 0.02
 _MAX_NAME_BYTES = 128
 _PART_BYTES = 64 * 1024
 _STALL_S = 30.0
+_NEVER_S = float("inf")
 _BODY_BASE_S = 10.0
 _BODY_BYTES_PER_S = 64 * 1024
+# Slower than this over such a window, and the body is given up.
+_RATE_WINDOW_S = 5.0
+_RATE_BYTES_PER_S = 1024
 _SERVER = (b"server", b"bff")
 _CLOSE = ((b"connection", b"close"),)
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?").fullmatch
@@ -108,6 +113,7 @@ class Door:
         self._finished = finished
         self._inflight: set[_Exchange] = set()
         self._sweeping = False
+        self._finishing = False
         self.draining = False
 
     @property
@@ -134,14 +140,14 @@ class Door:
         except asyncio.CancelledError:
             if not exchange.gone:
                 raise
-            # Ours, from the sweep: the client left, and there is nobody to answer.
+            # Ours, from the sweep: the client left, or takes nothing, and there is nobody to answer.
             exchange.task.uncancel()
             request.reason = "CLIENT_GONE"
-        except _StalledError:
-            request.reason = "CLIENT_GONE"
-            # The server ends the connection of an app that fails, so that the client sees a cut and
-            # never takes a part for the whole.
-            raise
+            if exchange.stalled:
+                tools.emit(Noted("slow_reader", {"request_id": request.request_id}))
+                # The server ends the connection of an app that fails, so that the client sees a cut
+                # and never takes a part for the whole.
+                raise _StalledError("the client takes nothing") from None
         finally:
             self._inflight.discard(exchange)
             exchange.close()
@@ -179,6 +185,7 @@ class Door:
             started_s=now_s,
             deadline_s=now_s + _HARD_DEADLINE_S,
             read_body=exchange.read_body,
+            read_parts=exchange.read_parts,
         )
 
     async def _answer(
@@ -297,7 +304,7 @@ class Door:
             headers.append((b"connection", b"close"))
         head = request.method == "HEAD"
         if reply.stream is not None:
-            return await self._write_stream(reply, send)
+            return await self._write_stream(reply, reply.stream, send, exchange)
         body = reply.body
         if reply.status != 204:
             headers.append((b"content-length", b"%d" % len(body)))
@@ -310,33 +317,47 @@ class Door:
         for start in range(0, len(body), _PART_BYTES):
             more = start + _PART_BYTES < len(body)
             part = body[start : start + _PART_BYTES]
-            await self._send_part(send, part, more=more)
+            await self._send_part(send, part, exchange, more=more)
         return len(body)
 
-    @staticmethod
-    async def _send_part(send: Send, part: bytes, *, more: bool) -> None:
-        try:
-            async with asyncio.timeout(_STALL_S):
-                await send({"type": "http.response.body", "body": part, "more_body": more})
-        except TimeoutError as error:
-            raise _StalledError("the client takes nothing") from error
+    async def _send_part(
+        self, send: Send, part: bytes, exchange: "_Exchange", *, more: bool
+    ) -> None:
+        # The sweep looks at this time, so that no part costs a timer.
+        exchange.stalls_s = self._now_s() + exchange.stall_s
+        await send({"type": "http.response.body", "body": part, "more_body": more})
+        exchange.stalls_s = _NEVER_S
 
-    async def _write_stream(self, reply: Reply, send: Send) -> int:
+    async def _write_stream(
+        self, reply: Reply, parts: ReplyStream, send: Send, exchange: "_Exchange"
+    ) -> int:
         """Each part is handed to the server before the next is made, so at most one waits here."""
-        assert reply.stream is not None
-        parts = reply.stream
         written = 0
+        exchange.stream = parts
+        exchange.stall_s = parts.write_timeout_s
+        if self._finishing:
+            parts.finish()
         try:
             await send(
                 {"type": "http.response.start", "status": reply.status, "headers": reply.headers}
             )
             async for part in parts:
-                await self._send_part(send, part, more=True)
+                # An empty part flushes the header fields.
+                for start in range(0, len(part) or 1, _PART_BYTES):
+                    piece = part[start : start + _PART_BYTES]
+                    await self._send_part(send, piece, exchange, more=True)
                 written += len(part)
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            await self._send_part(send, b"", exchange, more=False)
         finally:
-            await parts.aclose()  # type: ignore[attr-defined] # streams are async generators
+            await parts.aclose()
         return written
+
+    def finish_streams(self) -> None:
+        """Let streams end with their last frame: the drain is nearly over."""
+        self._finishing = True
+        for exchange in self._inflight:
+            if exchange.stream is not None:
+                exchange.stream.finish()
 
     # Clients that leave
 
@@ -349,9 +370,12 @@ class Door:
         if not self._inflight:
             self._sweeping = False
             return
-        oldest_s = self._now_s() - _SWEEP_S
+        now_s = self._now_s()
+        oldest_s = now_s - _SWEEP_S
         for exchange in self._inflight:
-            if exchange.watchable and exchange.watcher is None and exchange.started_s <= oldest_s:
+            if exchange.stalls_s < now_s:
+                exchange.stall()
+            elif exchange.watchable and exchange.watcher is None and exchange.started_s <= oldest_s:
                 exchange.watch()
         asyncio.get_running_loop().call_later(_SWEEP_S, self._sweep)
 
@@ -373,10 +397,16 @@ class _Exchange:
     __slots__ = (
         "body_bytes",
         "declared_bytes",
+        "early",
         "gone",
         "now_s",
+        "reading",
         "receive",
+        "stall_s",
+        "stalled",
+        "stalls_s",
         "started_s",
+        "stream",
         "task",
         "unread",
         "watchable",
@@ -394,9 +424,17 @@ class _Exchange:
         # Content-Length as sent; 0 where there is none (the server holds a body to what it declares).
         self.declared_bytes = 0
         self.gone = False
+        # When the write that runs has taken too long, on the clock; what a write may take.
+        self.stalls_s = _NEVER_S
+        self.stall_s = _STALL_S
+        self.stalled = False
+        self.stream: ReplyStream | None = None
         # False while a body is being read: only one may wait for messages.
         self.watchable = True
         self.watcher: asyncio.Task[None] | None = None
+        # A part of the body that came while we watched, kept for who reads it; who waits for one.
+        self.early: list[MutableMapping[str, Any]] = []
+        self.reading = False
         self.unread = False
 
     async def read_body(self, cap_bytes: int) -> bytes:
@@ -405,23 +443,13 @@ class _Exchange:
             self.unread = True
             raise _too_large(cap_bytes)
         self.watchable = False
-        self._stop_watching()
         parts: list[bytes] = []
         try:
             async with asyncio.timeout(_BODY_BASE_S + cap_bytes / _BODY_BYTES_PER_S):
                 while True:
-                    message = await self.receive()
-                    if message["type"] == "http.disconnect":
-                        self.leave()
-                        # The cancellation set above arrives at this await and ends the request.
-                        await asyncio.sleep(0)
-                    part = message.get("body", b"")
-                    self.body_bytes += len(part)
-                    if self.body_bytes > cap_bytes:
-                        self.unread = True
-                        raise _too_large(cap_bytes)
+                    part, more = await self._next_part(cap_bytes)
                     parts.append(part)
-                    if not message.get("more_body"):
+                    if not more:
                         break
         except TimeoutError as error:
             self.unread = True
@@ -429,13 +457,86 @@ class _Exchange:
         self.watchable = True
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
+    async def read_parts(self, limits: BodyLimits) -> AsyncGenerator[bytes, None]:
+        """The body as it comes; raises as `read_body` does.
+
+        Only the time that we wait for the client counts, not what the reader does between parts;
+        meanwhile the connection is watched, with one part kept at most.
+        """
+        cap_bytes = limits.cap_bytes
+        if self.declared_bytes > cap_bytes:
+            self.unread = True
+            raise _too_large(cap_bytes)
+        left_s = _BODY_BASE_S + cap_bytes / _BODY_BYTES_PER_S
+        window_s, window_bytes = 0.0, 0
+        while True:
+            began_s = self.now_s()
+            self.watchable = False
+            # When the rate over the window falls below the least one, if nothing more comes.
+            slow_s = max(_RATE_WINDOW_S, window_bytes / _RATE_BYTES_PER_S) - window_s
+            try:
+                async with asyncio.timeout(min(left_s, slow_s) if limits.paced else limits.idle_s):
+                    part, more = await self._next_part(cap_bytes)
+            except TimeoutError as error:
+                self.unread = True
+                raise ClientError("BODY_TIMEOUT", headers=_CLOSE) from error
+            self.watchable = True
+            if part:
+                yield part
+            if not more:
+                return
+            took_s = self.now_s() - began_s
+            left_s -= took_s
+            window_s, window_bytes = window_s + took_s, window_bytes + len(part)
+            if window_s >= _RATE_WINDOW_S:
+                window_s, window_bytes = 0.0, 0
+
+    async def _next_part(self, cap_bytes: int) -> tuple[bytes, bool]:
+        """One part, and whether more follow."""
+        message = await self._next_message()
+        if message["type"] == "http.disconnect":
+            self.leave()
+            # The cancellation of the request's task ends this wait, here or by way of who reads.
+            await asyncio.get_running_loop().create_future()
+        part: bytes = message.get("body", b"")
+        self.body_bytes += len(part)
+        if self.body_bytes > cap_bytes:
+            self.unread = True
+            raise _too_large(cap_bytes)
+        return part, bool(message.get("more_body"))
+
+    async def _next_message(self) -> MutableMapping[str, Any]:
+        watcher = self.watcher
+        if watcher is not None:
+            # It waits for the next message already; to give that up could lose what it brings.
+            self.reading = True
+            await asyncio.wait([watcher])
+            self.reading = False
+            self.watcher = None
+        if self.early:
+            return self.early.pop(0)
+        return await self.receive()
+
     def watch(self) -> None:
         self.watcher = asyncio.get_running_loop().create_task(self._wait_for_leave())
 
     async def _wait_for_leave(self) -> None:
-        while (await self.receive())["type"] != "http.disconnect":
-            pass
-        self.leave()
+        while True:
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
+                self.leave()
+                if self.reading:
+                    self.early.append(message)
+                return
+            self.early.append(message)
+            if self.reading or message.get("more_body"):
+                return
+
+    def stall(self) -> None:
+        self.stalls_s = _NEVER_S
+        if not self.gone:
+            self.stalled = True
+            self.leave()
 
     def leave(self) -> None:
         if not self.gone:

@@ -1,24 +1,19 @@
-"""What a mapped route does: one unary call, a download (google.api.HttpBody), or a server stream."""
+"""What a mapped route does with one call: a message as JSON, or a download (google.api.HttpBody)."""
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from typing import cast
+from collections.abc import Callable
 
 from msgspec import Struct
 
-from bff.core.errors import ClientError, GatewayError, UpstreamError
+from bff.core.errors import ClientError
 from bff.core.exchange import Inputs, Json, Principal, Reply, Request, Ticket
 from bff.core.headers import Headers
-from bff.core.status import Code
 from bff.pipeline.outbound import upstream_metadata
-from bff.pipeline.respond import error_text
 from bff.pipeline.route import Identify, Match, Tools
 from bff.transcoding.binding import Binder, judge_content_type
-from bff.transcoding.streaming import Framer, choose_framing, framer_for
 from bff.upstream.call import Operation, UpstreamStack
 from bff.wire.channel import UnaryReply
 
-__all__ = ["Bound", "Download", "Streamed", "Unary"]
+__all__ = ["Bound", "Download", "Unary"]
 
 _JSON = (b"content-type", b"application/json")
 _NOSNIFF = (b"x-content-type-options", b"nosniff")
@@ -156,86 +151,3 @@ class Download(Struct, kw_only=True, eq=False):
         content_type, data = self.read(answers.message)
         headers = [(b"content-type", content_type.encode()), _NO_STORE, _NOSNIFF]
         return Reply(self.status, headers + self.bound.reply_headers(answers.metadata), data)
-
-
-class Streamed(Struct, kw_only=True, eq=False):
-    """A server stream, each message as JSON in the framing that the client accepts.
-
-    The first message (or the end, or the error) decides status and headers, so an error before it is
-    an ordinary error reply. `max_duration_s` ends the stream, `deadline_s` only bounds the wait for
-    its first message.
-    """
-
-    bound: Bound
-    write: Callable[[bytes], bytes]
-    default_framing: str
-    max_duration_s: float
-    idle_s: float
-
-    async def validate(self, request: Request, ticket: Ticket, match: Match) -> Inputs:
-        """As `Bound`."""
-        return await self.bound.validate(request, ticket, match)
-
-    async def fetch(self, request: Request, inputs: Inputs, match: Match, tools: Tools) -> Json:
-        """The framing, the first message (None: an empty stream) and what follows."""
-        framing = framer_for(choose_framing(request.headers.get(b"accept"), self.default_framing))
-        messages = self.bound.stack.stream(
-            self.bound.operation,
-            inputs.message,
-            self.bound.metadata(request, inputs.ticket.permit.principal),
-            tools.clock.now_s() + self.max_duration_s,
-            request.calls,
-        )
-        try:
-            async with asyncio.timeout(request.deadline_s - tools.clock.now_s()):
-                first = await anext(messages, None)
-        except TimeoutError as error:
-            await messages.aclose()
-            raise self._late("no first message came in time") from error
-        except BaseException:
-            await messages.aclose()
-            raise
-        return framing, self._frames(framing, first, messages, request, tools)
-
-    async def _frames(
-        self,
-        framing: Framer,
-        first: bytes | None,
-        messages: AsyncGenerator[bytes, None],
-        request: Request,
-        tools: Tools,
-    ) -> AsyncIterator[bytes]:
-        """Frames, one per message; a message is taken from the service only when the last was written."""
-        yielded = framing.start()
-        try:
-            message = first
-            while message is not None:
-                yield yielded + framing.message(self.write(message))
-                yielded = b""
-                try:
-                    async with asyncio.timeout(self.idle_s):
-                        message = await anext(messages, None)
-                except TimeoutError as error:
-                    raise self._late("the stream was silent for too long") from error
-            yield yielded + framing.end()
-        except GatewayError as error:
-            # The status line is gone; the error is the last frame, and the log has its reason.
-            request.reason = error.reason
-            yield yielded + framing.error(error_text(error, request, tools))
-        finally:
-            await messages.aclose()
-
-    def _late(self, detail: str) -> UpstreamError:
-        return UpstreamError(
-            "TIMEOUT",
-            code=Code.DEADLINE_EXCEEDED,
-            origin="wire",
-            upstream=self.bound.stack.name,
-            detail=detail,
-        )
-
-    def shape(self, answers: Json, ticket: Ticket, match: Match) -> Reply:
-        """Headers of the chosen framing; the body comes as it is made."""
-        framing, frames = answers
-        headers = [(b"content-type", cast("Framer", framing).content_type), _NO_STORE, _NOSNIFF]
-        return Reply(200, headers, stream=frames)

@@ -14,10 +14,12 @@ from bff.config.routes import Binding, Route, ServiceFile
 from bff.config.switches import Metadata, Stream, Transcoding
 from bff.core.problems import Problem, nearest
 from bff.core.schema import HttpBinding, Method, Service
-from bff.pipeline.calls import Bound, Download, Streamed, Unary
+from bff.pipeline.calls import Bound, Download, Unary
 from bff.pipeline.route import CompiledRoute, Identify, InnerOperation
+from bff.pipeline.streams import Streamed
 from bff.snapshot.findings import Findings
 from bff.snapshot.policies import AuthLevel, LimitLevel, PolicyCompiler
+from bff.snapshot.streams import stream_form
 from bff.snapshot.upstreams import UpstreamCompiler
 from bff.transcoding.binding import compile_binder
 from bff.transcoding.descriptors import Descriptors
@@ -333,24 +335,21 @@ class RouteCompiler:
             response_body=binding.response_body,
         )
         if method.server_streaming:
-            stream = effective(Stream, *_blocks(levels, "stream"))
-            if "error" in method.output.by_name:
-                self._find.add(
-                    file,
-                    f"{method.output.full_name} has a field `error`, which a client could not tell "
-                    "from the stream's own error",
-                    "routes",
-                    entry.index,
-                    "rpc",
-                )
-                return None
-            return Streamed(
-                bound=bound,
+            form = stream_form(
+                effective(Stream, *_blocks(levels, "stream")),
+                method,
+                codec=self._codec,
                 write=write,
-                default_framing=stream.default,
-                max_duration_s=stream.max_duration,
-                idle_s=stream.idle,
+                response_body=binding.response_body,
             )
+            if isinstance(form, list):
+                for fault in form:
+                    path = ("stream", *fault.path) if fault.path else ("rpc",)
+                    self._find.add(
+                        file, fault.message, "routes", entry.index, *path, hint=fault.hint
+                    )
+                return None
+            return Streamed(bound=bound, form=form)
         return Unary(bound=bound, write=write, status=route.status)
 
     def identity(

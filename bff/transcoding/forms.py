@@ -6,8 +6,9 @@ from collections.abc import Callable
 from bff.core.errors import UpstreamError
 from bff.core.status import Code
 
-__all__ = ["OCTETS", "http_body_reader"]
+__all__ = ["HTTP_BODY", "OCTETS", "http_body_reader"]
 
+HTTP_BODY = "google.api.HttpBody"
 OCTETS = "application/octet-stream"
 
 # RFC 9110 8.3.1: type/subtype of tokens, then parameters; no control octet, so no CR or LF.

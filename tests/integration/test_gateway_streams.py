@@ -46,9 +46,46 @@ async def test_browsers_get_server_sent_events(
 
     assert reply.headers["content-type"] == "text/event-stream"
     assert reply.headers["cache-control"] == "no-store"
-    *messages, end, rest = reply.text.split("\n\n")
-    assert [json.loads(m.removeprefix("data: "))["revision"] for m in messages] == list("1234")
+    retry, *messages, end, rest = reply.text.split("\n\n")
+    assert retry == "retry: 3000"
+    ids = [message.partition("\n")[0] for message in messages]
+    data = [json.loads(message.partition("\ndata: ")[2]) for message in messages]
+    assert ids == ["id: 1", "id: 2", "id: 3", "id: 4"]
+    assert [event["revision"] for event in data] == list("1234")
     assert (end, rest) == ("event: end\ndata: {}", "")
+
+
+@pytest.mark.rule("transcoding.130")
+async def test_a_browser_comes_back_where_it_was(
+    http: httpx.AsyncClient, premium: dict[str, str]
+) -> None:
+    """The header wins over the old URL, which browsers send again."""
+    headers = {**premium, "accept": "text/event-stream", "last-event-id": "3"}
+    reply = await http.get(f"{DELIVERED}?afterRevision=1", headers=headers)
+
+    assert [line for line in reply.text.splitlines() if line.startswith("id:")] == ["id: 4"]
+
+
+@pytest.mark.rule("transcoding.130")
+async def test_an_id_that_is_none_is_refused(
+    http: httpx.AsyncClient, premium: dict[str, str]
+) -> None:
+    headers = {**premium, "accept": "text/event-stream", "last-event-id": "three"}
+    reply = await http.get(DELIVERED, headers=headers)
+
+    assert (reply.status_code, reason_of(reply.json())) == (400, "INVALID_HEADER")
+
+
+@pytest.mark.rule("transcoding.131")
+async def test_a_browser_that_comes_back_to_nothing_stays_away(
+    http: httpx.AsyncClient, premium: dict[str, str]
+) -> None:
+    headers = {**premium, "accept": "text/event-stream", "x-fault": "fail=OUT_OF_RANGE"}
+    back = await http.get(DELIVERED, headers={**headers, "last-event-id": "4"})
+    first = await http.get(DELIVERED, headers=headers)
+
+    assert (back.status_code, back.content) == (204, b"")
+    assert (first.status_code, reason_of(first.json())) == (400, "FAULT_INJECTED")
 
 
 @pytest.mark.rule("transcoding.130")

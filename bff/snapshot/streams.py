@@ -1,0 +1,120 @@
+"""What a route's `stream` block says, checked against its messages and prepared for requests."""
+
+from collections.abc import Callable, Iterator
+
+import msgspec
+from msgspec import Struct
+
+from bff.config.switches import Stream
+from bff.core.problems import nearest
+from bff.core.schema import Field, MessageType, Method
+from bff.pipeline.framings import EventFields
+from bff.pipeline.streams import StreamForm
+from bff.transcoding.forms import HTTP_BODY, http_body_reader
+from bff.transcoding.json_codec import Codec
+from bff.transcoding.scalars import encoder
+from bff.transcoding.setters import compile_setter, is_leaf
+
+__all__ = ["StreamFault", "stream_form"]
+
+
+class StreamFault(Struct, frozen=True):
+    """What does not fit, and the key under `stream` that says so (empty: the method itself)."""
+
+    message: str
+    path: tuple[str, ...] = ()
+    hint: str = ""
+
+
+def stream_form(
+    stream: Stream,
+    method: Method,
+    *,
+    codec: Codec,
+    write: Callable[[bytes], bytes],
+    response_body: str = "",
+) -> StreamForm | list[StreamFault]:
+    """How the messages of `method` are framed; or everything that does not fit.
+
+    `write` makes JSON of a message's wire octets, of its one field `response_body` if there is one.
+    """
+    faults = list(_faults(stream, method, response_body))
+    if faults:
+        return faults
+    sse = stream.sse
+    return StreamForm(
+        write=_wrapped(write) if stream.wrap else write,
+        raw=http_body_reader() if method.output.full_name == HTTP_BODY else None,
+        default_framing=stream.default,
+        events=EventFields(
+            event_id=_text_of(codec, method.output, sse.id) if sse.id else None,
+            event=_text_of(codec, method.output, sse.event) if sse.event else None,
+            resume=_resume(codec, method.input.by_name[sse.resume]) if sse.resume else None,
+            heartbeat_s=sse.heartbeat,
+            retry_ms=round(sse.retry * 1000),
+        ),
+        first_wait_s=stream.first_wait,
+        write_timeout_s=stream.write_timeout,
+        max_duration_s=stream.max_duration,
+        idle_s=stream.idle,
+    )
+
+
+def _faults(stream: Stream, method: Method, response_body: str) -> Iterator[StreamFault]:
+    shown: MessageType | None = method.output
+    if response_body:
+        field = method.output.by_name[response_body]
+        shown = None if field.repeated or field.is_map else field.message
+    if not stream.wrap and shown is not None and "error" in shown.by_name:
+        yield StreamFault(
+            f"{shown.full_name} has a field `error`, which a client could not tell "
+            "from the stream's own error",
+            hint="write `stream: {wrap: true}`",
+        )
+    sse = stream.sse
+    for key, name, message in (
+        ("id", sse.id, method.output),
+        ("event", sse.event, method.output),
+        ("resume", sse.resume, method.input),
+    ):
+        if name is None:
+            continue
+        found = message.by_name.get(name)
+        if found is None:
+            close = nearest(name, [each.name for each in message.fields])
+            yield StreamFault(
+                f"no field {name} in {message.full_name}",
+                ("sse", key),
+                f"nearest: {close}" if close else "",
+            )
+        elif found.repeated or found.is_map or found.kind == "message" or not is_leaf(found):
+            yield StreamFault(f"{name} of {message.full_name} is no single value", ("sse", key))
+
+
+def _wrapped(write: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
+    def wrap(wire: bytes) -> bytes:
+        return b'{"result":' + write(wire) + b"}"
+
+    return wrap
+
+
+def _text_of(codec: Codec, message: MessageType, name: str) -> Callable[[bytes], str]:
+    """A reader of one field as JSON shows it, without the quotes of a text."""
+    read = codec.writer(message.full_name, response_body=message.by_name[name].name)
+
+    def text(wire: bytes) -> str:
+        shown = read(wire)
+        return str(msgspec.json.decode(shown)) if shown[:1] == b'"' else shown.decode()
+
+    return text
+
+
+def _resume(codec: Codec, field: Field) -> Callable[[str], bytes]:
+    """Octets of the field with the value of a text; a default is written too, to overrule another."""
+    encode = compile_setter((field,), codec).encode
+    head = encoder(field)[0]
+
+    def resume(text: str) -> bytes:
+        return head + encode(text)
+
+    return resume
