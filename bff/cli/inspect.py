@@ -37,7 +37,7 @@ def check(mappings: _Mappings = Path("mappings"), as_json: _Json = False) -> Non
         return
     print_problems(compiled.warnings)
     console.print(
-        f"sound: {len(document.files)} files, {len(compiled.routes)} routes, "
+        f"sound: files {len(document.files)}, routes {len(compiled.routes)}, "
         f"version {compiled.tools.version}",
         style="green",
     )

@@ -16,6 +16,7 @@ from bff.core.errors import ClientError, DeniedError
 from bff.core.events import Noted, OperationEnded
 from bff.core.exchange import Inputs, Json, Principal, Reply, Request, Ticket
 from bff.core.headers import Headers
+from bff.core.json_text import read_json
 from bff.core.media import accepts
 from bff.gql.documents import DocumentCache
 from bff.gql.execute import Result, execute
@@ -105,10 +106,7 @@ class GraphqlWork(Struct, kw_only=True, eq=False):
         if kind.strip() != b"application/json" or charset not in {b"", b"charset=utf-8"}:
             raise ClientError("UNSUPPORTED_MEDIA_TYPE", headers=_ACCEPT_POST)
         text = await request.read_body(self.front.body_cap_bytes)
-        try:
-            tree = _decode(text)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise ClientError("INVALID_JSON", detail=str(error)) from error
+        tree = read_json(text)
         if not isinstance(tree, dict):
             raise ClientError("INVALID_JSON", "The request body is not a JSON object.")
         return tree

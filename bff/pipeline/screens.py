@@ -13,6 +13,7 @@ from bff.aggregate.run import run_plan
 from bff.core.errors import ClientError, Violation
 from bff.core.events import PartlyAnswered, SourceEnded
 from bff.core.exchange import Inputs, Json, Reply, Request, Ticket
+from bff.core.json_text import read_json
 from bff.core.problems import nearest
 from bff.pipeline.inbound import path_of
 from bff.pipeline.outbound import call_inner
@@ -24,7 +25,6 @@ __all__ = ["Screen"]
 _JSON = (b"content-type", b"application/json")
 _NOSNIFF = (b"x-content-type-options", b"nosniff")
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder().decode
 
 
 class Screen(Struct, kw_only=True, eq=False):
@@ -52,10 +52,7 @@ class Screen(Struct, kw_only=True, eq=False):
         if not text:
             return None
         judge_content_type(request.headers.get(b"content-type"))
-        try:
-            return _decode(text)
-        except msgspec.DecodeError as error:
-            raise ClientError("INVALID_JSON", detail=str(error)) from error
+        return read_json(text)
 
     def _read_query(self, query: bytes) -> dict[str, Json]:
         if not query:

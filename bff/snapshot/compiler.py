@@ -151,7 +151,7 @@ class Compiler:
             compiled_routes.extend(front.routes)
         if find.problems:
             raise ConfigError(find.problems)
-        version = _version(document, descriptors)
+        version = _version(document, descriptors, policies)
         openapi = self._documents(document, routes, screens, trie, policies, version, find)
         if find.problems:
             raise ConfigError(find.problems)
@@ -249,6 +249,7 @@ def _insert_pages(pages: Sequence[Page], trie: RouteTrie[CompiledRoute]) -> None
         trie.insert(parse_template(page.path), "GET", page_route(page, limits=None))
 
 
-def _version(document: Document, descriptors: Descriptors) -> str:
-    """Twelve digits that stand for the content: mappings and types."""
-    return hashlib.sha256(f"{document.digest}:{descriptors.digest}".encode()).hexdigest()[:12]
+def _version(document: Document, descriptors: Descriptors, policies: PolicyCompiler) -> str:
+    """Twelve digits that stand for the content: mappings, types, API keys."""
+    content = f"{document.digest}:{descriptors.digest}:{policies.key_file_digest}"
+    return hashlib.sha256(content.encode()).hexdigest()[:12]

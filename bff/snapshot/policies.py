@@ -1,7 +1,8 @@
 """Who may call and how often: config's rules as compiled access, limits and authenticator."""
 
+import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal
 
 from bff.auth.access import Access, AccessRules, compile_access
@@ -24,7 +25,7 @@ from bff.transform.condition import ConditionError, compile_condition
 from bff.transform.expr import ExprError, compile_expr
 from bff.transform.shapes import ANY
 
-__all__ = ["AuthLevel", "LimitLevel", "PolicyCompiler"]
+__all__ = ["AuthLevel", "LimitLevel", "PolicyCompiler", "policy_names"]
 
 _NAMES = frozenset({"auth", "path", "query", "request"})
 # One level of `auth` rules: the block, the document it stands in, its path there.
@@ -50,6 +51,8 @@ class PolicyCompiler:
         self._find = find
         self._failures = failures
         self._auth = gateway.value.auth
+        # Part of the version: a key made or revoked is a change like any other.
+        self.key_file_digest = ""
         self.realm = gateway.value.gateway.name
         self._tiers = self._compile_tiers()
         self._policies = self._compile_policies()
@@ -280,7 +283,9 @@ class PolicyCompiler:
         path = self._gateway.resolve(written.file, "auth", "api_keys", "file")
         try:
             pepper = written.pepper.resolve().encode() if written.pepper is not None else b""
-            records = parse_key_file(path.read_text(encoding="utf-8"))
+            text = path.read_text(encoding="utf-8")
+            self.key_file_digest = hashlib.sha256(text.encode()).hexdigest()
+            records = parse_key_file(text)
             return ApiKeys(records=records, pepper=pepper, clock=self._parts.clock)
         except OSError as error:
             reason = os.strerror(error.errno or 0)
@@ -300,3 +305,12 @@ class PolicyCompiler:
         except ValueError as error:
             self._find.add(self._gateway, f"{written.file}: {error}", "auth", "api_keys", "file")
         return None
+
+
+def policy_names(levels: Sequence[LimitLevel]) -> Iterator[str]:
+    """The policies that hold where these levels speak; none where one of them lifts all."""
+    if any(level == "none" for level, _, _ in levels):
+        return
+    yield "per-caller"
+    for level, _, _ in levels:
+        yield from level

@@ -18,7 +18,7 @@ from bff.pipeline.calls import Bound, Download, Unary
 from bff.pipeline.route import CompiledRoute, Identify, InnerOperation
 from bff.pipeline.streams import Streamed
 from bff.snapshot.findings import Findings
-from bff.snapshot.policies import AuthLevel, LimitLevel, PolicyCompiler
+from bff.snapshot.policies import AuthLevel, LimitLevel, PolicyCompiler, policy_names
 from bff.snapshot.streams import stream_form
 from bff.snapshot.upstreams import UpstreamCompiler
 from bff.transcoding.binding import compile_binder
@@ -249,7 +249,7 @@ class RouteCompiler:
             log_share=_log_share(levels),
             operation=f"{upstream}.{method.name}",
             guard=_guard_text(auth_levels, access.required),
-            policies=tuple(_policy_names(self._limit_levels(file, entry))),
+            policies=tuple(policy_names(self._limit_levels(file, entry))),
         )
         # A stream cannot be run for its header fields alone, so HEAD is no method of its path.
         held = self._trie.insert(
@@ -507,11 +507,3 @@ def _guard_text(levels: Sequence[AuthLevel], required: bool) -> str:
     rules = [word for level, _, _ in levels for word in ("when", "tenant") if getattr(level, word)]
     base = "required" if required else "open"
     return " ".join([base, *scopes, *dict.fromkeys(rules)])
-
-
-def _policy_names(levels: Sequence[LimitLevel]) -> Iterator[str]:
-    if any(level == "none" for level, _, _ in levels):
-        return
-    yield "per-caller"
-    for level, _, _ in levels:
-        yield from level

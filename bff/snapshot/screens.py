@@ -16,7 +16,7 @@ from bff.core.problems import nearest
 from bff.pipeline.route import CompiledRoute, InnerOperation
 from bff.pipeline.screens import Screen
 from bff.snapshot.findings import Findings
-from bff.snapshot.policies import AuthLevel, LimitLevel, PolicyCompiler
+from bff.snapshot.policies import AuthLevel, LimitLevel, PolicyCompiler, policy_names
 from bff.snapshot.routes import RouteCompiler
 from bff.transcoding.openapi import OpenApiOperation
 from bff.transcoding.path_template import Template, TemplateError, parse_template
@@ -182,6 +182,7 @@ class ScreenCompiler:
             variables=tuple(".".join(variable.path) for variable in template.variables),
             operation=", ".join(source.rpc for source in written.sources.values()),
             guard="required" if access.required else "open",
+            policies=tuple(policy_names(limits)),
         )
 
     def _operations(self, written: AggregateFile) -> dict[str, InnerOperation]:
