@@ -268,7 +268,13 @@ class _Worker:
         self._metrics.counter("bff_telemetry_dropped_total", "log", reason).add(lines)
 
     def _finished(
-        self, request: Request, reply: Reply | None, bytes_in: int, bytes_out: int, aborted: bool
+        self,
+        request: Request,
+        reply: Reply | None,
+        bytes_in: int,
+        bytes_out: int,
+        aborted: bool,
+        version: str,
     ) -> None:
         """Count and log one request; called after its last byte."""
         status = 499 if reply is None or aborted else reply.status
@@ -290,7 +296,7 @@ class _Worker:
             route_id=request.route_id or None,
             path_template=template or None,
             upstream=request.upstream or None,
-            version=self._version,
+            version=version,
             stage=request.stage if reason else None,
             reason=reason or None,
             bytes_in=bytes_in,

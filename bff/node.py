@@ -210,11 +210,18 @@ class Node:
         answers = await asyncio.gather(
             *(self._reload_worker(worker) for worker in list(self._workers.values()))
         )
-        applied = sum(answers)
+        applied = sum(answer.ok for answer in answers)
+        if answers and not applied:
+            # Only a worker can find some faults, such as a secret that cannot be read.
+            self._refused = answers[0].problems
+            self._metrics.counter("bff_config_refused_total", "workers").add()
+            for problem in answers[0].problems:
+                self._log.note("config_refused", problem=problem, live=self._version)
+            return
         self._version = version
         self._log.note("config_applied", version=version, workers=applied, of=len(answers))
 
-    async def _reload_worker(self, worker: _Worker) -> bool:
+    async def _reload_worker(self, worker: _Worker) -> Loaded:
         number = next(self._asks)
         waiting: asyncio.Future[Loaded] = asyncio.get_running_loop().create_future()
         worker.answers[number] = waiting
@@ -223,13 +230,13 @@ class Node:
                 await worker.link.send(Reload(number))
                 answer = await waiting
         except (LinkClosed, TimeoutError):
-            return False
+            return Loaded(number, ok=False, version="", problems=("a worker did not answer",))
         finally:
             worker.answers.pop(number, None)
         if not answer.ok:
             problems = "; ".join(answer.problems)
             self._log.note("worker_refused_config", pid=worker.pid, problems=problems)
-        return answer.ok
+        return answer
 
     async def drain(self) -> None:
         """Unready first; clients are asked to leave; then the listener is told to stop."""

@@ -31,8 +31,8 @@ __all__ = ["Door", "DoorCaps", "DoorSettings", "Finished"]
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-# request, reply (None: nothing was sent), octets of the body in and out, aborted
-Finished = Callable[[Request, Reply | None, int, int, bool], None]
+# request, reply (None: nothing was sent), octets of the body in and out, aborted, version served on
+Finished = Callable[[Request, Reply | None, int, int, bool, str], None]
 
 _HARD_DEADLINE_S = 30.0
 _LEAST_DEADLINE_S = 0.05
@@ -152,7 +152,7 @@ class Door:
             self._inflight.discard(exchange)
             exchange.close()
             self._current.release(tools)
-            self._finished(request, reply, exchange.body_bytes, sent, aborted)
+            self._finished(request, reply, exchange.body_bytes, sent, aborted, tools.version)
 
     # What the request looks like from outside
 

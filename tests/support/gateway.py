@@ -21,6 +21,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -80,7 +81,8 @@ def _merge(into: dict[str, Any], more: Mapping[str, Any]) -> None:
         if isinstance(value, Mapping) and isinstance(into.get(key), dict):
             _merge(into[key], value)
         else:
-            into[key] = value
+            # A copy: the next merge may go on inside it.
+            into[key] = deepcopy(value)
 
 
 def bearer(token: str) -> dict[str, str]:
@@ -204,8 +206,9 @@ class GatewayProcess:
         return self
 
     def start(self) -> Self:
-        """Start it; returns when it takes traffic."""
-        self.launch()
+        """Start it, unless `launch` did; returns when it takes traffic."""
+        if self._process is None:
+            self.launch()
         line = self._err.wait(lambda line: _SERVING.search(line) is not None)
         found = _SERVING.search(line)
         assert found is not None
@@ -246,6 +249,11 @@ class GatewayProcess:
         """End the node alone at once, as a crash would (SIGKILL)."""
         self._signal(signal.SIGKILL)
 
+    def kill_worker(self, pid: int) -> None:
+        """End one worker of this gateway at once (SIGKILL)."""
+        assert pid in self.family()
+        os.kill(pid, signal.SIGKILL)
+
     def _signal(self, number: signal.Signals) -> None:
         assert self._process is not None
         if self._process.poll() is None:
@@ -283,11 +291,12 @@ class GatewayProcess:
 
     def client(self, **more: Any) -> httpx.AsyncClient:
         """An HTTP client of the public side."""
-        return httpx.AsyncClient(base_url=self.url, timeout=_GUARD_S, **more)
+        # Without `verify` every client would load the system's certificates first, for plain HTTP.
+        return httpx.AsyncClient(base_url=self.url, timeout=_GUARD_S, verify=False, **more)
 
     def admin_client(self) -> httpx.AsyncClient:
         """An HTTP client of the admin side."""
-        return httpx.AsyncClient(base_url=self.admin, timeout=_GUARD_S)
+        return httpx.AsyncClient(base_url=self.admin, timeout=_GUARD_S, verify=False)
 
     @property
     def port(self) -> int:
