@@ -162,6 +162,7 @@ class _Worker:
             random=self._random,
             settings=self._door_settings(document),
             finished=self._finished,
+            active=self._metrics.gauge("http_server_active_requests").set,
         )
         await self._go_live(document, compiled)
         if settings.link:

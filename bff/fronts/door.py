@@ -93,7 +93,7 @@ class DoorSettings(Struct, frozen=True, kw_only=True):
 
 
 class Door:
-    """Answers every HTTP request; `finished` hears of every end."""
+    """Answers every HTTP request; `finished` hears of every end, `active` now and then how many there are."""
 
     def __init__(
         self,
@@ -103,6 +103,7 @@ class Door:
         random: Random,
         settings: DoorSettings,
         finished: Finished,
+        active: Callable[[float], None],
     ) -> None:
         self._current = current
         self._now_s = clock.now_s
@@ -111,6 +112,7 @@ class Door:
         # Replaced as a whole when a new version goes live.
         self.settings = settings
         self._finished = finished
+        self._active = active
         self._inflight: set[_Exchange] = set()
         self._sweeping = False
         self._finishing = False
@@ -367,6 +369,7 @@ class Door:
 
     def _sweep(self) -> None:
         """Watch the connection of each request that is older than one sweep; stop when none is left."""
+        self._active(len(self._inflight))
         if not self._inflight:
             self._sweeping = False
             return

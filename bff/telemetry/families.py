@@ -53,7 +53,7 @@ FAMILIES: dict[str, Family] = {
             "http_request_method http_route http_response_status_code error_type",
             "Time from a request's head to its reply's last byte.",
         ),
-        _gauge("http_server_active_requests", "http_request_method", "Requests being answered."),
+        _gauge("http_server_active_requests", "", "Requests being answered."),
         _seconds(
             "rpc_client_call_duration_seconds",
             "rpc_system_name rpc_method rpc_response_status_code upstream error_type",
