@@ -1,0 +1,357 @@
+"""Header blocks (RFC 7541): ours are encoded without a table, the peer's decoded once per distinct block.
+
+We announce SETTINGS_HEADER_TABLE_SIZE 0, so no block of the peer depends on another and bytes alone
+name their fields. hpack decodes; nothing here encodes with a dynamic table or Huffman codes.
+"""
+
+import re
+from base64 import b64encode
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+import hpack
+from hpack.exceptions import HPACKError, OversizedHeaderListError
+from msgspec import Struct
+
+from bff.core.errors import GatewayBug
+from bff.wire.http2.frames import ConnectionFault, ErrorCode
+
+__all__ = [
+    "ABSENT",
+    "BLOCK_MAX_BYTES",
+    "BROKEN",
+    "FIRST_BLOCK",
+    "LIST_MAX_BYTES",
+    "Block",
+    "BlockDecoder",
+    "BlockMemo",
+    "MemoDecoder",
+    "RequestBlock",
+    "RequestBlocks",
+    "TableDecoder",
+]
+
+# Bounds of a decoded list of the peer's; name + value + 32 each (RFC 9113 6.5.2).
+LIST_MAX_BYTES = 32 * 1024
+# Encoded, over all its frames.
+BLOCK_MAX_BYTES = 64 * 1024
+_FIELDS_MAX = 100
+_FIELD_OVERHEAD_BYTES = 32
+# Above it the rest of a block that needs the table is not decoded, and the connection ends.
+_TABLE_LIST_MAX_BYTES = 256 * 1024
+# The table-size update to 0 (RFC 7541 6.3) that a connection's first block begins with.
+FIRST_BLOCK = b"\x20"
+
+# `Block.grpc_code` where there is none, or one that is no status.
+ABSENT, BROKEN = -1, -2
+
+_MEMO_BLOCK_MAX_BYTES = 1024
+_MEMO_GENERATION = 2_048
+
+# Entries of the static table (RFC 7541 appendix A) whose names requests use.
+_STATIC_NAMES = {
+    ":path": 4, ":authority": 1, "accept-language": 17, "authorization": 23, "content-type": 31,
+    "user-agent": 58, "via": 60,
+}  # fmt: skip
+# A table of a peer or proxy must never hold these values (RFC 7541 7.1.3).
+_NEVER_INDEXED = frozenset({"authorization", "cookie", "proxy-authorization"})
+_NAMES_MAX = 1_024
+_PATHS_MAX = 4_096
+_NAME = re.compile(r"[0-9a-z_.-]+")
+_WIRE_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+")
+_GRPC_TYPE = re.compile(rb"application/grpc(?:[+;\s]|$)", re.IGNORECASE)
+_BAD_VALUE = re.compile(rb"[\x00\r\n]")
+_CONNECTION_FIELDS = frozenset(
+    {b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"te"}
+)
+
+
+# Requests
+
+
+class RequestBlock(Struct, frozen=True):
+    """The fields that all requests of one operation share: encoded, and their size as a list."""
+
+    encoded: bytes
+    list_bytes: int
+
+
+class RequestBlocks:
+    """Encodes request headers; what an operation's requests share is encoded once."""
+
+    def __init__(self, *, scheme: str, authority: str, user_agent: str, accept: str) -> None:
+        self._scheme = scheme
+        self._authority = authority
+        self._rest = (
+            ("te", "trailers"),
+            ("content-type", "application/grpc"),
+            ("user-agent", user_agent),
+            ("grpc-accept-encoding", accept),
+        )
+        self._blocks: dict[str, RequestBlock] = {}
+        self._names: dict[str, bytes] = {}
+        self._timeout = _encoded_name("grpc-timeout")
+
+    def of(self, path: str) -> RequestBlock:
+        """The shared block of this operation; paths come from configuration, their number is bounded."""
+        found = self._blocks.get(path)
+        if found is not None:
+            return found
+        if len(self._blocks) >= _PATHS_MAX:
+            self._blocks.clear()
+        fields = ((":path", path), (":authority", self._authority), *self._rest)
+        whole = ((":method", "POST"), (":scheme", self._scheme), *fields)
+        size = sum(len(name) + len(value) + _FIELD_OVERHEAD_BYTES for name, value in whole)
+        # `:method: POST` and `:scheme` are whole entries of the static table.
+        start = b"\x83\x87" if self._scheme == "https" else b"\x83\x86"
+        literals = (_encoded_name(name) + _string(value.encode()) for name, value in fields)
+        block = self._blocks[path] = RequestBlock(start + b"".join(literals), size)
+        return block
+
+    def timeout(self, milliseconds: int) -> bytes:
+        """`grpc-timeout` (>= 1): at most 8 digits, else in seconds."""
+        if milliseconds < 100_000_000:
+            text = b"%dm" % milliseconds
+        else:
+            text = b"%dS" % min(milliseconds // 1000, 99_999_999)
+        return b"%b%c%b" % (self._timeout, len(text), text)
+
+    def of_metadata(self, metadata: Iterable[tuple[str, str | bytes]]) -> tuple[bytes, int]:
+        """Literals without indexing, and their size as a list.
+
+        Raises GatewayBug for names or values that are no metadata.
+        """
+        parts = []
+        total = 0
+        names = self._names
+        for name, value in metadata:
+            start = names.get(name) or self._learn_name(name)
+            if type(value) is str and value.isascii() and value.isprintable():
+                # A field value must not begin or end with a space (RFC 9113 8.2.1).
+                raw = value.strip().encode()
+            else:
+                raw = _binary(name, value)
+            size = len(raw)
+            total += len(name) + size + _FIELD_OVERHEAD_BYTES
+            parts.append(b"%b%c%b" % (start, size, raw) if size < 127 else start + _string(raw))
+        return b"".join(parts), total
+
+    def _learn_name(self, name: str) -> bytes:
+        if _NAME.fullmatch(name) is None:
+            raise GatewayBug(f"{name!r} is no name of metadata")
+        if len(self._names) >= _NAMES_MAX:
+            self._names.clear()
+        start = self._names[name] = _encoded_name(name)
+        return start
+
+
+def _binary(name: str, value: str | bytes) -> bytes:
+    """The value of a `-bin` entry, unpadded (gRPC over HTTP/2)."""
+    if isinstance(value, bytes) and name.endswith("-bin"):
+        return b64encode(value).rstrip(b"=")
+    raise GatewayBug(f"the value of {name!r} is no metadata")
+
+
+def _encoded_name(name: str) -> bytes:
+    """The beginning of a literal that is not indexed (RFC 7541 6.2.2, 6.2.3)."""
+    pattern = 0x10 if name in _NEVER_INDEXED else 0x00
+    index = _STATIC_NAMES.get(name, 0)
+    return _integer(index, 4, pattern) + (b"" if index else _string(name.encode()))
+
+
+def _string(raw: bytes) -> bytes:
+    return _integer(len(raw), 7, 0) + raw
+
+
+def _integer(value: int, prefix_bits: int, pattern: int) -> bytes:
+    """RFC 7541 5.1."""
+    most = (1 << prefix_bits) - 1
+    if value < most:
+        return bytes((pattern | value,))
+    out = bytearray((pattern | most,))
+    value -= most
+    while value >= 128:
+        out.append(value & 127 | 128)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+# Replies
+
+
+class Block(Struct, frozen=True, kw_only=True):
+    """A decoded block and what a reply needs of it, worked out once.
+
+    `status` is `:status`, or 0. `grpc_code` is ABSENT, BROKEN or a number that may be above 16.
+    `content_length` is -1 without one, -2 if it is no number. `flaw` says why it is malformed
+    (RFC 9113 8.1.1) wherever it stands; a list over our bounds keeps no pairs.
+    """
+
+    pairs: tuple[tuple[bytes, bytes], ...] = ()
+    flaw: str = ""
+    is_too_large: bool = False
+    has_pseudo: bool = False
+    status: int = 0
+    is_grpc: bool = False
+    grpc_code: int = ABSENT
+    encoding: bytes = b""
+    content_length: int = -1
+
+
+class BlockDecoder(Protocol):
+    """Decodes one connection's blocks, in order."""
+
+    def decode(self, raw: bytes) -> Block:
+        """The block's fields. Raises ConnectionFault; of a block over its bound only a part need be given."""
+        ...
+
+
+class BlockMemo:
+    """Blocks that have been seen, for all connections of a worker: kept on second sight, in two generations."""
+
+    def __init__(self) -> None:
+        # None stands for a block that was seen once.
+        self.fresh: dict[bytes, Block | None] = {}
+        self._aged: dict[bytes, Block | None] = {}
+        self._decoder = _decoder(table_bytes=0, list_max_bytes=LIST_MAX_BYTES)
+
+    def __len__(self) -> int:
+        """Entries held, those seen once included; at most 4,096."""
+        return len(self.fresh) + len(self._aged)
+
+    def learn(self, raw: bytes) -> Block:
+        """Decode a block that `fresh` does not have."""
+        if len(raw) > BLOCK_MAX_BYTES:
+            return Block(is_too_large=True)
+        if len(raw) > _MEMO_BLOCK_MAX_BYTES:
+            return self._decode(raw)
+        if len(self.fresh) >= _MEMO_GENERATION:
+            self._aged, self.fresh = self.fresh, {}
+        known = raw in self.fresh or raw in self._aged
+        block = self._aged.pop(raw, None) or self._decode(raw)
+        self.fresh[raw] = block if known else None
+        return block
+
+    def _decode(self, raw: bytes) -> Block:
+        try:
+            return _judged(_decoded(self._decoder, raw))
+        except OversizedHeaderListError:
+            return Block(is_too_large=True)
+        except HPACKError as error:
+            raise ConnectionFault(ErrorCode.COMPRESSION_ERROR, str(error)) from error
+
+
+class MemoDecoder:
+    """The decoder of a connection that announced a table of size 0."""
+
+    def __init__(self, memo: BlockMemo) -> None:
+        self._memo = memo
+        self._is_first = True
+
+    def decode(self, raw: bytes) -> Block:
+        """As `BlockDecoder.decode`; the first block must take the size 0 over (RFC 7541 4.2)."""
+        if self._is_first:
+            if raw[:1] != FIRST_BLOCK:
+                raise ConnectionFault(ErrorCode.COMPRESSION_ERROR, "no update of the table's size")
+            self._is_first = False
+        return self._memo.fresh.get(raw) or self._memo.learn(raw)
+
+
+class TableDecoder:
+    """The decoder of a connection with a table of 4,096 octets: each block is decoded."""
+
+    def __init__(self) -> None:
+        self._decoder = _decoder(table_bytes=4096, list_max_bytes=_TABLE_LIST_MAX_BYTES)
+
+    def decode(self, raw: bytes) -> Block:
+        """As `BlockDecoder.decode`."""
+        if len(raw) > BLOCK_MAX_BYTES:
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "a header block over its bound")
+        try:
+            pairs = _decoded(self._decoder, raw)
+        except OversizedHeaderListError as error:
+            # The table is no longer the peer's.
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, str(error)) from error
+        except HPACKError as error:
+            raise ConnectionFault(ErrorCode.COMPRESSION_ERROR, str(error)) from error
+        size = sum(len(name) + len(value) + _FIELD_OVERHEAD_BYTES for name, value in pairs)
+        return Block(is_too_large=True) if size > LIST_MAX_BYTES else _judged(pairs)
+
+
+def _decoder(*, table_bytes: int, list_max_bytes: int) -> hpack.Decoder:
+    decoder = hpack.Decoder(list_max_bytes)
+    decoder.header_table_size = table_bytes
+    decoder.max_allowed_table_size = table_bytes
+    return decoder
+
+
+def _decoded(decoder: hpack.Decoder, raw: bytes) -> tuple[tuple[bytes, bytes], ...]:
+    return tuple((bytes(name), bytes(value)) for name, value in decoder.decode(raw, raw=True))
+
+
+def _judged(pairs: tuple[tuple[bytes, bytes], ...]) -> Block:
+    if len(pairs) > _FIELDS_MAX:
+        return Block(is_too_large=True)
+    statuses = [value for name, value in pairs if name == b":status"]
+    return Block(
+        pairs=pairs,
+        flaw=_flaw(pairs, statuses),
+        has_pseudo=any(name[:1] == b":" for name, _ in pairs),
+        status=int(statuses[0]) if statuses and _is_status(statuses[0]) else 0,
+        is_grpc=_GRPC_TYPE.match(_first(pairs, b"content-type")) is not None,
+        grpc_code=_one(pairs, b"grpc-status", _grpc_code, ABSENT),
+        encoding=_first(pairs, b"grpc-encoding"),
+        content_length=_one(pairs, b"content-length", _length, -1),
+    )
+
+
+def _flaw(pairs: tuple[tuple[bytes, bytes], ...], statuses: list[bytes]) -> str:
+    """Why the block is malformed (RFC 9113 8.2, 8.3), or nothing."""
+    if len(statuses) > 1 or not all(_is_status(status) for status in statuses):
+        return ":status is doubled or no number"
+    regular = False
+    for name, value in pairs:
+        if name[:1] == b":":
+            if regular or name != b":status":
+                return "a pseudo field out of place"
+            continue
+        regular = True
+        if _WIRE_NAME.fullmatch(name) is None or name in _CONNECTION_FIELDS:
+            return "a field name that HTTP/2 forbids"
+        if _BAD_VALUE.search(value) is not None:
+            return "a field value that HTTP/2 forbids"
+    return ""
+
+
+def _is_status(value: bytes) -> bool:
+    return len(value) == 3 and value.isdigit() and b"100" <= value <= b"999"
+
+
+def _first(pairs: tuple[tuple[bytes, bytes], ...], wanted: bytes) -> bytes:
+    return next((value for name, value in pairs if name == wanted), b"")
+
+
+def _one(
+    pairs: tuple[tuple[bytes, bytes], ...],
+    wanted: bytes,
+    read: Callable[[bytes], int],
+    absent: int,
+) -> int:
+    """The number that all fields of this name agree on; BROKEN if they do not."""
+    found = {read(value) for name, value in pairs if name == wanted}
+    if not found:
+        return absent
+    return found.pop() if len(found) == 1 else BROKEN
+
+
+def _grpc_code(value: bytes) -> int:
+    if not value.isdigit():
+        return BROKEN
+    digits = value.lstrip(b"0")
+    # More than two digits are above 16, whatever they are.
+    return int(digits[:3] or b"0")
+
+
+def _length(value: bytes) -> int:
+    return int(value) if value.isdigit() and len(value) <= 18 else BROKEN
