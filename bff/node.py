@@ -215,8 +215,8 @@ class Node:
             # Only a worker can find some faults, such as a secret that cannot be read.
             self._refused = answers[0].problems
             self._metrics.counter("bff_config_refused_total", "workers").add()
-            for problem in answers[0].problems:
-                self._log.note("config_refused", problem=problem, live=self._version)
+            for text in answers[0].problems:
+                self._log.note("config_refused", problem=text, live=self._version)
             return
         self._version = version
         self._log.note("config_applied", version=version, workers=applied, of=len(answers))
