@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.stamp
+PIN    := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-emit-index-url \
+          --no-emit-trusted-host --no-emit-find-links --no-annotate
 
 .PHONY: help setup demo serve test check fmt bench lock clean
 
@@ -46,8 +48,9 @@ bench: setup     ## CPU per request beside Envoy and a plain FastAPI gateway
 
 lock:            ## pin every dependency with its hashes
 	$(BIN)/python -m pip install --quiet pip-tools
-	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-annotate --extra dev --output-file requirements.lock pyproject.toml
-	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-annotate --extra bench --output-file requirements-bench.lock pyproject.toml
+	$(PIN) --extra dev --output-file requirements.lock pyproject.toml
+	$(PIN) --output-file requirements-runtime.lock pyproject.toml
+	$(PIN) --extra bench --output-file requirements-bench.lock pyproject.toml
 
 clean:           ## remove what setup and tests made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* build *.egg-info sample_services/generated
