@@ -54,6 +54,8 @@ _SETTINGS_ACK = _frame(_SETTINGS, _ACK, 0, b"")
 _TYPE = b"\x0f\x10\x10application/grpc"
 _HEAD_BLOCK = b"\x88" + _TYPE
 _OK_BLOCK = b"\x00\x0bgrpc-status\x010"
+# We keep no table, and say so where the peer limits it: the update that RFC 7541 4.2 then demands.
+_EMPTY_TABLE = b"\x20"
 _UNKNOWN_BLOCK = b"\x88" + _TYPE + b"\x00\x0bgrpc-status\x0212"
 
 
@@ -110,6 +112,7 @@ class CannedProtocol(asyncio.Protocol):
         self._block: tuple[int, int, bytearray] | None = None
         self._window = _INITIAL_WINDOW
         self._stream_window = _INITIAL_WINDOW
+        self._owes_update = False
         self._waiting: dict[int, tuple[Frames, int, int]] = {}
         self._received_bytes = 0
         self._out: list[bytes] = []
@@ -213,17 +216,22 @@ class CannedProtocol(asyncio.Protocol):
             return
         frames = self._replies.get(path)
         if frames is None:
-            flags = _END_HEADERS | _END_STREAM
-            self._out.append(_frame(_HEADERS, flags, stream, _UNKNOWN_BLOCK))
+            self._send_block(_END_HEADERS | _END_STREAM, stream, _UNKNOWN_BLOCK)
             return
         size = frames.body_bytes
-        if size <= self._window and size <= self._stream_window:
+        if size <= self._window and size <= self._stream_window and not self._owes_update:
             self._window -= size
             self._out.append(frames.whole(stream.to_bytes(4, "big")))
             return
-        self._out.append(_frame(_HEADERS, _END_HEADERS, stream, _HEAD_BLOCK))
+        self._send_block(_END_HEADERS, stream, _HEAD_BLOCK)
         self._waiting[stream] = (frames, 0, self._stream_window)
         self._push()
+
+    def _send_block(self, flags: int, stream: int, block: bytes) -> None:
+        if self._owes_update:
+            self._owes_update = False
+            block = _EMPTY_TABLE + block
+        self._out.append(_frame(_HEADERS, flags, stream, block))
 
     def _widen(self, stream: int, credit: int) -> None:
         # Credit for a stream before its reply began is lost to us; clients that we serve give none.
@@ -251,7 +259,9 @@ class CannedProtocol(asyncio.Protocol):
 
     def _settle(self, payload: bytes) -> None:
         for number, value in struct.iter_unpack(">HI", payload):
-            if number == 4:
+            if number == 1:
+                self._owes_update = True
+            elif number == 4:
                 change = value - self._stream_window
                 self._stream_window = value
                 self._waiting = {

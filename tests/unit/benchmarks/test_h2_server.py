@@ -163,6 +163,19 @@ def test_the_window_of_the_connection_bounds_all_streams() -> None:
     assert all(reply_of(bytes(transport.sent), n)[0] == WHOLE for n in streams)
 
 
+def test_a_limit_of_the_table_is_answered_with_one_update() -> None:
+    """RFC 7541 4.2: the first header block after the acknowledgement begins with it, no later one."""
+    protocol, transport = connect()
+    no_table = frame(4, 0, 0, struct.pack(">HI", 1, 0))
+
+    protocol.data_received(PREFACE + no_table + call(context_free_block()))
+    protocol.data_received(call(context_free_block(first=False), 3))
+
+    blocks = [data for kind, _, _, data in frames_in(bytes(transport.sent)) if kind == 1]
+    assert [block[0] == 0x20 for block in blocks] == [True, False, False, False]
+    assert reply_of(bytes(transport.sent), 1) == (WHOLE, [("grpc-status", "0")])
+
+
 def test_an_unknown_method_is_unimplemented_and_a_ping_is_answered() -> None:
     protocol, transport = connect()
 
