@@ -9,20 +9,12 @@ from typing import Literal
 from bff.core.status import Code
 from bff.wire.http2.frames import (
     ACK,
-    CONTINUATION,
-    DATA,
     DEFAULT_WINDOW_BYTES,
-    END_HEADERS,
-    END_STREAM,
     GOAWAY,
-    HEADERS,
     MAX_WINDOW_BYTES,
-    PADDED,
     PING,
     PREFACE,
     PRIORITY,
-    PRIORITY_FLAG,
-    PUSH_PROMISE,
     RST_STREAM,
     SETTINGS,
     SETTINGS_ACK,
@@ -31,13 +23,13 @@ from bff.wire.http2.frames import (
     ErrorCode,
     goaway_frame,
     ping_frame,
-    read_head,
     read_settings,
     rst_frame,
     settings_frame,
     window_update_frame,
 )
-from bff.wire.http2.headers import BLOCK_MAX_BYTES, LIST_MAX_BYTES, Block, BlockDecoder
+from bff.wire.http2.headers import LIST_MAX_BYTES, Block, BlockDecoder
+from bff.wire.http2.reading import FRAME_MAX_BYTES, Reader
 from bff.wire.http2.sending import Sender
 from bff.wire.http2.stream import Fault, Stream
 from bff.wire.http2.vigil import Vigil
@@ -46,11 +38,9 @@ __all__ = ["Connection", "State"]
 
 State = Literal["connecting", "ready", "draining", "closed"]
 
-_FRAME_MAX_BYTES = 1 << 20
 _CONNECTION_WINDOW_BYTES = 16 << 20
 # What a stream's window has beyond the longest reply: prefix, padding, a little that is dropped.
 _WINDOW_SPARE_BYTES = 64 * 1024
-_BLOCK_FRAMES_MAX = 16
 _STREAMS_MAX = 1_000
 # From here on the connection wants a successor; it leaves room for those that open meanwhile.
 _LAST_STREAM_ID = 2**30
@@ -126,34 +116,28 @@ class Connection:
         self._credit = _CONNECTION_WINDOW_BYTES
         self._next_id = 1
         self._goaway_last = 2**31 - 1
-        self._buffer = bytearray()
-        self._need = 0
-        self._run: tuple[int, int, bytearray] | None = None
-        self._run_frames = 0
         self._ended: list[Stream] = []
         self._reset_at_s: dict[int, float] = {}
         self._noise, self._noise_since_s = 0, now_s
         self._cancels, self._cancels_since_s = 0, now_s
         self._now_s = now_s
-        # By frame type. Each takes (flags, stream id, data, start, end).
-        self._on = {
-            DATA: self._on_data,
-            HEADERS: self._on_headers,
-            PRIORITY: self._on_priority,
-            RST_STREAM: self._on_rst,
-            SETTINGS: self._on_settings,
-            PUSH_PROMISE: self._on_push,
-            PING: self._on_ping,
-            GOAWAY: self._on_goaway,
-            WINDOW_UPDATE: self._on_window_update,
-            CONTINUATION: self._on_stray_continuation,
-        }
+        self._reader = Reader(
+            self,
+            {
+                PRIORITY: self._on_priority,
+                RST_STREAM: self._on_rst,
+                SETTINGS: self._on_settings,
+                PING: self._on_ping,
+                GOAWAY: self._on_goaway,
+                WINDOW_UPDATE: self._on_window_update,
+            },
+        )
         vigil.began(now_s)
         pairs = (
             (1, table_bytes),
             (2, 0),
             (4, min(self._stream_window, MAX_WINDOW_BYTES)),
-            (5, _FRAME_MAX_BYTES),
+            (5, FRAME_MAX_BYTES),
             (6, LIST_MAX_BYTES),
         )
         grown = _CONNECTION_WINDOW_BYTES - DEFAULT_WINDOW_BYTES
@@ -236,17 +220,9 @@ class Connection:
         if self.state == "closed":
             return []
         self._now_s = self.vigil.received_s = now_s
-        if self._need:
-            buffer = self._buffer
-            buffer += data
-            if len(buffer) < self._need:
-                return []
-            data = bytes(buffer)
-            self._buffer = bytearray()
-            self._need = 0
         ended = self._ended = []
         try:
-            self._parse(data)
+            self._reader.feed(data)
             if self._credit <= _CONNECTION_WINDOW_BYTES // 2:
                 grown = _CONNECTION_WINDOW_BYTES - self._credit
                 self.sender.urgent.append(window_update_frame(0, grown))
@@ -261,78 +237,11 @@ class Connection:
         self.sender.flushed_id = self._next_id - 2
         return self.sender.take()
 
-    def _parse(self, data: bytes) -> None:
-        at, size = 0, len(data)
-        on = self._on
-        while size - at >= 9:
-            high, low, kind, flags, stream_id = read_head(data, at)
-            length = high << 8 | low
-            if length > _FRAME_MAX_BYTES:
-                raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "a frame above MAX_FRAME_SIZE")
-            start = at + 9
-            end = start + length
-            if end > size:
-                self._check_start(kind, flags)
-                self._need = 9 + length
-                self._buffer += data[at:]
-                return
-            if self._run is not None or self.state == "connecting":
-                self._check_order(kind, flags, stream_id & 0x7FFFFFFF)
-            handle = on.get(kind)
-            if handle is None:
-                self._count_noise()
-            else:
-                handle(flags, stream_id & 0x7FFFFFFF, data, start, end)
-            if self.state == "closed":
-                return
-            at = end
-        if at < size:
-            self._need = 9
-            self._buffer += data[at:]
+    # Frames of a reply; the reader calls these
 
-    def _check_start(self, kind: int, flags: int) -> None:
-        """A peer that speaks no HTTP/2 is known by its first octets, before a frame's end comes."""
-        if self.state == "connecting" and (kind != SETTINGS or flags & ACK):
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "the first frame is no SETTINGS")
-
-    def _check_order(self, kind: int, flags: int, stream_id: int) -> None:
-        self._check_start(kind, flags)
-        run = self._run
-        if run is not None and (kind != CONTINUATION or stream_id != run[0]):
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a frame between parts of a block")
-
-    # Frames of a reply
-
-    def _on_headers(self, flags: int, stream_id: int, data: bytes, start: int, end: int) -> None:
+    def take_block(self, stream_id: int, ends: int, raw: bytes) -> None:
+        """A header block; those of closed streams are decoded too."""
         self.vigil.pings = 0
-        if flags & (PADDED | PRIORITY_FLAG):
-            start, end = _unpadded(flags, data, start, end)
-        if flags & END_HEADERS:
-            self._take_block(stream_id, flags & END_STREAM, data[start:end])
-            return
-        self._check_known(stream_id)
-        self._run = (stream_id, flags & END_STREAM, bytearray(data[start:end]))
-        self._run_frames = 1
-
-    def _on_stray_continuation(
-        self, flags: int, stream_id: int, data: bytes, start: int, end: int
-    ) -> None:
-        run = self._run
-        if run is None:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "CONTINUATION without HEADERS")
-        self._run_frames += 1
-        if len(run[2]) <= BLOCK_MAX_BYTES:
-            run[2].extend(data[start:end])
-        self._check_run()
-        if flags & END_HEADERS:
-            self._run = None
-            self._take_block(stream_id, run[1], bytes(run[2]))
-
-    def _check_run(self) -> None:
-        if self._run_frames > _BLOCK_FRAMES_MAX + 1:
-            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "a header block without end")
-
-    def _take_block(self, stream_id: int, ends: int, raw: bytes) -> None:
         block = self._decode(raw)
         stream = self.streams.get(stream_id)
         if stream is None:
@@ -365,15 +274,13 @@ class Connection:
                 stream.trailers = block
                 self._finish(stream)
 
-    def _on_data(self, flags: int, stream_id: int, data: bytes, start: int, end: int) -> None:
+    def take_data(self, stream_id: int, ends: int, part: bytes, size: int) -> None:
+        """DATA; it counts for the connection's window whatever becomes of it."""
         self.vigil.pings = 0
-        size = end - start
         self._credit -= size
         if self._credit < 0:
             raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "DATA beyond the window")
-        if flags & PADDED:
-            start, end = _unpadded(flags & PADDED, data, start, end)
-        if start == end and not flags & END_STREAM:
+        if not part and not ends:
             self._count_noise()
         stream = self.streams.get(stream_id)
         if stream is None:
@@ -387,10 +294,10 @@ class Connection:
         if headers is None:
             self._break(stream, "DATA before HEADERS")
             return
-        _collect(stream, data[start:end])
+        _collect(stream, part)
         if not stream.expected_bytes and headers.is_grpc and not self._fits(stream):
             return
-        if flags & END_STREAM:
+        if ends:
             self._finish(stream)
 
     def _fits(self, stream: Stream) -> bool:
@@ -407,59 +314,53 @@ class Connection:
         self._fail(stream, ErrorCode.CANCEL, _MESSAGE_TOO_LARGE)
         return False
 
-    def _on_rst(self, _flags: int, stream_id: int, data: bytes, start: int, end: int) -> None:
-        if end - start != 4:
-            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "RST_STREAM of a wrong length")
+    def take_unknown(self) -> None:
+        """A frame that is to be ignored (RFC 9113 5.5)."""
+        self._count_noise()
+
+    def _on_rst(self, _flags: int, stream_id: int, payload: bytes) -> None:
         self._count_noise()
         self._check_known(stream_id)
         stream = self.streams.get(stream_id)
         if stream is None:
             return
-        code = int.from_bytes(data[start:end])
+        code = int.from_bytes(payload)
         stream.fault = _RESETS.get(code) or _internal(f"the peer reset the stream with code {code}")
         self._remove(stream)
 
     # Frames of the connection
 
-    def _on_settings(self, flags: int, stream_id: int, data: bytes, start: int, end: int) -> None:
-        if stream_id:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "SETTINGS on a stream")
+    def _on_settings(self, flags: int, _stream_id: int, payload: bytes) -> None:
         self._count_noise()
         if flags & ACK:
-            if end != start:
+            if payload:
                 raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS ACK with a payload")
             self.vigil.settings_acked()
             return
-        settings = read_settings(data[start:end], self.sender.peer)
+        settings = read_settings(payload, self.sender.peer)
         self.sender.adopt(settings, self.streams.values())
         self.sender.urgent.append(SETTINGS_ACK)
         if self.state == "connecting":
             self.state = "ready"
+            self._reader.is_greeted = True
         if self.state == "ready":
             self.limit = min(settings.max_streams, _STREAMS_MAX)
 
-    def _on_ping(self, flags: int, stream_id: int, data: bytes, start: int, end: int) -> None:
-        if stream_id:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "PING on a stream")
-        if end - start != 8:
-            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "PING of a wrong length")
+    def _on_ping(self, flags: int, _stream_id: int, payload: bytes) -> None:
         self._count_noise()
         if flags & ACK:
-            self.vigil.pong(data[start:end])
+            self.vigil.pong(payload)
         else:
-            self.sender.urgent.append(ping_frame(data[start:end], ack=True))
+            self.sender.urgent.append(ping_frame(payload, ack=True))
 
-    def _on_goaway(self, _flags: int, stream_id: int, data: bytes, start: int, end: int) -> None:
-        if stream_id:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "GOAWAY on a stream")
-        if end - start < 8:
+    def _on_goaway(self, _flags: int, _stream_id: int, payload: bytes) -> None:
+        if len(payload) < 8:
             raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "GOAWAY of a wrong length")
         self._count_noise()
         self.had_goaway = True
-        self._goaway_last = min(
-            self._goaway_last, int.from_bytes(data[start : start + 4]) & 0x7FFFFFFF
-        )
-        if data[start + 8 : end] == b"too_many_pings":
+        last = int.from_bytes(payload[:4]) & 0x7FFFFFFF
+        self._goaway_last = min(self._goaway_last, last)
+        if payload[8:] == b"too_many_pings":
             self.too_many_pings = True
         for stream in [one for id_, one in self.streams.items() if id_ > self._goaway_last]:
             stream.fault = _GOAWAY_REFUSED
@@ -467,12 +368,8 @@ class Connection:
         self.drain(self._now_s)
         self._close_if_drained()
 
-    def _on_window_update(
-        self, _flags: int, stream_id: int, data: bytes, start: int, end: int
-    ) -> None:
-        if end - start != 4:
-            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "WINDOW_UPDATE of a wrong length")
-        grown = int.from_bytes(data[start:end]) & 0x7FFFFFFF
+    def _on_window_update(self, _flags: int, stream_id: int, payload: bytes) -> None:
+        grown = int.from_bytes(payload) & 0x7FFFFFFF
         if stream_id == 0:
             self.sender.grow(grown)
             return
@@ -486,15 +383,8 @@ class Connection:
         elif not self.sender.grow_stream(stream, grown):
             self._break(stream, "a window above 2^31-1", ErrorCode.FLOW_CONTROL_ERROR)
 
-    def _on_priority(self, _flags: int, stream_id: int, _data: bytes, start: int, end: int) -> None:
-        if stream_id == 0:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "PRIORITY on the connection")
-        if end - start != 5:
-            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "PRIORITY of a wrong length")
+    def _on_priority(self, _flags: int, _stream_id: int, _payload: bytes) -> None:
         self._count_noise()
-
-    def _on_push(self, _flags: int, _id: int, _data: bytes, _start: int, _end: int) -> None:
-        raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "PUSH_PROMISE, which we do not allow")
 
     # Ends
 
@@ -569,8 +459,7 @@ class Connection:
             stream.fault = lost if stream.stream_id <= self.sender.flushed_id else unwritten
             stream.is_ended = True
             self.sender.forget(stream)
-        self._buffer.clear()
-        self._run = None
+        self._reader.is_stopped = True
         return ended
 
     # Checks
@@ -608,22 +497,6 @@ def _collect(stream: Stream, part: bytes) -> None:
         # Grows in place: a reply in many small frames is not copied for each.
         body = stream.body = bytearray(body)
     body += part
-
-
-def _unpadded(flags: int, data: bytes, start: int, end: int) -> tuple[int, int]:
-    """The payload without padding and priority (RFC 9113 6.1, 6.2)."""
-    padding = 0
-    head = start
-    if flags & PADDED:
-        if start == end:
-            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "a padded frame without its length")
-        padding = data[start]
-        head += 1
-    if flags & PRIORITY_FLAG:
-        head += 5
-    if head + padding > end:
-        raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "padding beyond the payload")
-    return head, end - padding
 
 
 def _internal(why: str) -> Fault:
