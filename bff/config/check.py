@@ -12,6 +12,7 @@ from bff.config.check_names import check_names
 from bff.config.documents import Document, Placed
 from bff.config.gateway import GatewayFile
 from bff.config.policies import AggregateCaps
+from bff.config.switches import Transcoding
 from bff.config.units import duration_text
 from bff.core.problems import Problem, Where
 
@@ -30,6 +31,7 @@ def check(document: Document) -> list[Problem]:
         *_proxies(document.gateway),
         *_upstreams(document.gateway),
         *_deadlines(document),
+        *_overruled_paths(document),
         *_types(document),
         *_aggregates(document),
     ]
@@ -155,6 +157,23 @@ def _timeout(
         )
         hint = f"the deadline is set at {where}" if where else "the deadline is the default"
         yield placed.problem(message, *path, hint=hint, code="BFF-C038")
+
+
+def _overruled_paths(document: Document) -> Iterator[Problem]:
+    """`body_wins` and `query_wins` change what a path means, so they stand where the path does."""
+    written: list[tuple[Placed[Any], KeyPath, Transcoding | None]] = [
+        (document.gateway, (), document.gateway.value.transcoding)
+    ]
+    for service in document.services:
+        written.append((service, (), service.value.transcoding))
+        for index, route in enumerate(service.value.routes):
+            if route.rpc == "*":
+                written.append((service, ("routes", index), route.transcoding))
+    for placed, path, block in written:
+        if block is not None and block.same_field in {"body_wins", "query_wins"}:
+            message = f"`{block.same_field}` is written on a route that is named, not for many"
+            full = (*path, "transcoding", "same_field")
+            yield placed.problem(message, *full, hint="move it to the route", code="BFF-C045")
 
 
 def _types(document: Document) -> Iterator[Problem]:

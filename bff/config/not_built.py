@@ -86,13 +86,7 @@ NOT_BUILT: dict[str, dict[str, str]] = {
     "Caps": {"upload": "streamed uploads"},
     "AggregateCaps": _all("this cap of aggregates", "source_reply replies output expression steps"),
     "Transcoding": _all(
-        "this switch of transcoding",
-        "same_field query_unknown query_star_body query_body_field query_ignore query_duplicate"
-        " query_oneof query_plus query_flag query_map query_bool query_duration query_mask"
-        " query_enum_number enum_case json_unknown json_duplicates json_depth nul unexpected_body"
-        " content_type body_formats path_decoding trailing_slash empty_segment verb_unregistered"
-        " template_tail body_on_get body_on_delete wrong_method implied_head patch_mask int64"
-        " error_format not_acceptable show_errors client_stream bidi_http1 protocols",
+        "this switch of transcoding", "body_formats client_stream bidi_http1 protocols"
     ),
     "Telemetry": {"trace": "traces", "continue_trace": "traces"},
     "GatewayTelemetry": {
@@ -219,10 +213,6 @@ NOT_BUILT_VALUES: dict[str, dict[str, LaterValue]] = {
             feature="tokens to upstreams",
             words=("forward", "client_credentials", "exchange", "mint"),
         )
-    },
-    "Transcoding": {
-        "preset": LaterValue(feature="other presets", words=("grpc-gateway", "envoy")),
-        "enums": LaterValue(feature="enums without their prefix", words=("no_prefix",)),
     },
     "ServiceRules": {
         "any": LaterValue(feature="this credential", words=("opaque", "session", "cert"))

@@ -7,13 +7,14 @@ from msgspec import Struct
 from bff.core.errors import ClientError
 from bff.core.exchange import Inputs, Json, Principal, Reply, Request, Ticket
 from bff.core.headers import Headers
+from bff.core.media import accepts
 from bff.pipeline.outbound import upstream_metadata
 from bff.pipeline.route import Identify, Match, Tools
 from bff.transcoding.binding import Binder, judge_content_type
 from bff.upstream.call import Operation, UpstreamStack
 from bff.wire.channel import UnaryReply
 
-__all__ = ["Bound", "Download", "Unary"]
+__all__ = ["Bound", "Download", "PickyUnary", "Unary"]
 
 _JSON = (b"content-type", b"application/json")
 _NOSNIFF = (b"x-content-type-options", b"nosniff")
@@ -25,7 +26,8 @@ class Bound(Struct, kw_only=True, eq=False):
     """What every mapped route has: the binder in front, the call behind.
 
     `metadata_in` names the client headers that pass, as (header, metadata name) pairs;
-    `metadata_out` the reply metadata that comes back as headers.
+    `metadata_out` the reply metadata that comes back as headers. `judge` raises ClientError for a
+    content type that is no JSON, `drops_body` reads a body that the rule has no place for and goes on.
     """
 
     binder: Binder
@@ -37,6 +39,8 @@ class Bound(Struct, kw_only=True, eq=False):
     metadata_in: tuple[tuple[bytes, str], ...] = ()
     metadata_set: tuple[tuple[str, str], ...] = ()
     metadata_out: frozenset[str] = frozenset()
+    judge: Callable[[bytes | None], None] = judge_content_type
+    drops_body: bool = False
 
     async def validate(self, request: Request, ticket: Ticket, match: Match) -> Inputs:
         """Bind path, query and body to the request message."""
@@ -45,8 +49,12 @@ class Bound(Struct, kw_only=True, eq=False):
         if binder.takes_body:
             body = await request.read_body(self.body_cap_bytes)
             if body:
-                judge_content_type(request.headers.get(b"content-type"))
-        elif _announces_body(request.headers) and await request.read_body(self.body_cap_bytes):
+                self.judge(request.headers.get(b"content-type"))
+        elif (
+            _announces_body(request.headers)
+            and await request.read_body(self.body_cap_bytes)
+            and not self.drops_body
+        ):
             raise ClientError("BODY_NOT_ALLOWED")
         return Inputs(ticket=ticket, message=binder.bind(match.captures, request.query, body))
 
@@ -129,6 +137,17 @@ class Unary(Struct, kw_only=True, eq=False):
         if self.bound.metadata_out:
             headers += self.bound.reply_headers(answers.metadata)
         return Reply(self.status, headers, self.write(answers.message))
+
+
+class PickyUnary(Unary, kw_only=True, eq=False):
+    """As `Unary`, for clients that accept JSON; others read 406."""
+
+    async def validate(self, request: Request, ticket: Ticket, match: Match) -> Inputs:
+        """As `Bound`. Raises ClientError NOT_ACCEPTABLE (RFC 9110 15.5.7)."""
+        accept = b", ".join(request.headers.all(b"accept"))
+        if accept and not accepts(accept, "application/json"):
+            raise ClientError("NOT_ACCEPTABLE")
+        return await self.bound.validate(request, ticket, match)
 
 
 class Download(Struct, kw_only=True, eq=False):

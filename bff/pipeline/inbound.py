@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from bff.core.errors import ClientError
 from bff.core.exchange import ANONYMOUS, Inputs, Json, Permit, Principal, Reply, Request, Ticket
+from bff.core.status import REASONS
 from bff.pipeline.route import CompiledRoute, Match, Tools, scope_of
 from bff.transcoding.route_trie import WrongMethod
 
@@ -15,6 +16,8 @@ __all__ = ["authenticate", "authorize", "find_route", "take_tokens", "validate"]
 
 def find_route(request: Request, tools: Tools) -> Match | Reply:
     """The route of a request. Raises 404 NO_ROUTE, 405 METHOD_NOT_ALLOWED with Allow.
+
+    Where the path's routes say so, a wrong method is 501 UNIMPLEMENTED or 404 instead.
 
     OPTIONS without a rule of its own is answered here: 204 with Allow (RFC 9110 9.3.7).
     """
@@ -27,7 +30,7 @@ def find_route(request: Request, tools: Tools) -> Match | Reply:
         allow = ", ".join(found.allow).encode()
         if request.method == "OPTIONS":
             return Reply(204, [(b"allow", allow)])
-        raise ClientError("METHOD_NOT_ALLOWED", headers=((b"allow", allow),))
+        raise _wrong_method(found.status, allow)
     route = found.value
     request.route_id = route.id
     request.template = route.template
@@ -37,6 +40,14 @@ def find_route(request: Request, tools: Tools) -> Match | Reply:
     ends_s = request.started_s + route.deadline_s
     request.deadline_s = min(request.deadline_s, ends_s)
     return Match(route, found.captures, found.implied_head)
+
+
+def _wrong_method(status: int, allow: bytes) -> ClientError:
+    if status == 404:
+        return ClientError("NO_ROUTE")
+    reason = "METHOD_NOT_ALLOWED" if status == 405 else "UNIMPLEMENTED"
+    text = REASONS["METHOD_NOT_ALLOWED"].text
+    return ClientError(reason, text, headers=((b"allow", allow),))
 
 
 async def authenticate(request: Request, match: Match) -> Principal:

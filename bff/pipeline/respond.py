@@ -1,16 +1,20 @@
-"""Errors as replies: AIP-193 bodies, in one table-driven place for every front.
+"""Errors as replies: AIP-193 bodies or the route's other form, in one place for every front.
 
 What a stranger may read is decided here: a service's own words only for codes whose text is meant
 for clients, our fixed sentences otherwise; never a stack, a host, a type name of ours.
 """
 
 import math
+import re
+from collections.abc import Callable
+from urllib.parse import quote
 
 import msgspec
 
-from bff.core.errors import GatewayError, UpstreamError
+from bff.core.errors import GatewayBug, GatewayError, UpstreamError
 from bff.core.exchange import Json, Reply, Request
-from bff.core.status import MASKED_CODES, Code
+from bff.core.media import accepts
+from bff.core.status import MASKED_CODES
 from bff.pipeline.route import Tools
 from bff.transcoding import rpc_status
 
@@ -26,13 +30,27 @@ _LAST_RESORT = (
 )
 _RETRY_INFO = "type.googleapis.com/google.rpc.RetryInfo"
 _WAITABLE = frozenset({429, 503})
+# Types of the IANA registry of HTTP problem types; all others are our own.
+_IANA_TYPES = {
+    reason: f"https://iana.org/assignments/http-problem-types#{name}"
+    for reason, name in {
+        "RATE_LIMITED": "quota-exceeded",
+        "QUOTA_EXCEEDED": "quota-exceeded",
+        "LIMITER_UNAVAILABLE": "temporary-reduced-capacity",
+        "OVERLOADED": "temporary-reduced-capacity",
+        "TOO_MANY_FAILURES": "abnormal-usage-detected",
+    }.items()
+}
+_PROBLEM = "application/problem+json"
+# One step of a JSON path: a quoted key, an index, or a name.
+_STEP = re.compile(r'\[("(?:[^"\\]|\\.)*")\]|\[(\d+)\]|([^.\[\]]+)')
 _encode = msgspec.json.Encoder().encode
 
 
-def public_message(error: GatewayError) -> str:
-    """The sentence that the client reads."""
+def public_message(error: GatewayError, *, hidden: bool = True) -> str:
+    """The sentence that the client reads; `hidden` False shows the service's even for masked codes."""
     if isinstance(error, UpstreamError) and error.origin == "service":
-        if error.code in MASKED_CODES:
+        if hidden and error.code in MASKED_CODES:
             return MASKED_CODES[error.code]
         shown = "".join(c for c in error.message if c.isprintable())[:_MAX_MESSAGE_CHARS]
         return shown or error.public
@@ -41,12 +59,13 @@ def public_message(error: GatewayError) -> str:
 
 def error_tree(error: GatewayError, request: Request, tools: Tools) -> dict[str, Json]:
     """The `error` object of AIP-193: code (HTTP), message, status (gRPC name), details."""
+    hidden = error.code.name not in tools.shown_errors.get(request.route_id, ())
     details: list[Json] = []
-    message = public_message(error)
+    message = public_message(error, hidden=hidden)
     if isinstance(error, UpstreamError) and error.details_bin:
         # The message of the details says the same as grpc-message, and that one is always there.
         _, decoded = rpc_status.decode_details(error.details_bin, error.code, tools.codec)
-        details = _shown_details(decoded, masked=error.code in MASKED_CODES)
+        details = _shown_details(decoded, masked=hidden and error.code in MASKED_CODES)
     present = {detail.get("@type") for detail in details if isinstance(detail, dict)}
     for made in _own_details(error, request, tools):
         if made["@type"] not in present:
@@ -81,19 +100,89 @@ def _own_details(error: GatewayError, request: Request, tools: Tools) -> list[di
     return made
 
 
+def _status_tree(error: GatewayError, request: Request, tools: Tools) -> dict[str, Json]:
+    """google.rpc.Status: the gRPC number for the HTTP one."""
+    tree = error_tree(error, request, tools)
+    return {"code": int(error.code), "message": tree["message"], "details": tree["details"]}
+
+
+def _problem_tree(error: GatewayError, request: Request, tools: Tools) -> dict[str, Json]:
+    """An RFC 9457 problem; its type is the reason, its title the sentence that goes with it."""
+    hidden = error.code.name not in tools.shown_errors.get(request.route_id, ())
+    kebab = error.reason.lower().replace("_", "-")
+    tree: dict[str, Json] = {
+        "type": _IANA_TYPES.get(error.reason, f"https://{tools.domain}/problems/{kebab}"),
+        "title": error.row.text,
+        "status": error.status,
+        "detail": public_message(error, hidden=hidden),
+        "instance": request.path,
+        "code": error.code.name,
+        "reason": error.reason,
+        "request_id": request.request_id,
+    }
+    if error.violations:
+        tree["errors"] = [
+            {"pointer": json_pointer(each.field), "detail": each.description}
+            for each in error.violations
+        ]
+    return tree
+
+
+def json_pointer(path: str) -> str:
+    """`items[2].unitPrice` or `labels["a.b"]` as a JSON pointer in a URI fragment (RFC 6901 6)."""
+    pointer = "#"
+    for quoted, index, name in _STEP.findall(path):
+        step = msgspec.json.decode(quoted) if quoted else index or name
+        pointer += "/" + quote(step.replace("~", "~0").replace("/", "~1"), safe="~!$&'()*+,;=:@")
+    return pointer
+
+
+def _inner_tree(form: str, error: GatewayError, request: Request, tools: Tools) -> Json:
+    make = _TREES.get(form, error_tree)
+    return make(error, request, tools)
+
+
+_TREES: dict[str, Callable[[GatewayError, Request, Tools], dict[str, Json]]] = {
+    "aip193": error_tree,
+    "status": _status_tree,
+    "problem": _problem_tree,
+}
+
+
+def _form_of(request: Request, tools: Tools) -> str:
+    """The form of this request's errors: what its Accept names, its route's, else the gateway's."""
+    form = request.error_form if request.route_id else tools.error_form
+    if form in _TREES:
+        accept = request.headers.get(b"accept")
+        if accept and b"problem+json" in accept and accepts(accept, _PROBLEM, by_name=True):
+            return "problem"
+    return form
+
+
 def error_text(error: GatewayError, request: Request, tools: Tools) -> bytes:
-    """The `error` object as JSON, for the last frame of a stream."""
-    return _encode(error_tree(error, request, tools))
+    """What stands under `error` in the last frame of a stream, in the route's form, as JSON."""
+    return _encode(_inner_tree(request.error_form, error, request, tools))
 
 
 def error_body(error: GatewayError, request: Request, tools: Tools) -> bytes:
     """The whole body; a constant one if the error itself cannot be written."""
+    return _rendered(error, request, tools)[1]
+
+
+def _rendered(
+    error: GatewayError, request: Request, tools: Tools
+) -> tuple[tuple[bytes, bytes], bytes]:
+    """Content type and body."""
     try:
-        if request.error_form == "graphql":
-            return _encode(_graphql_tree(error, request))
-        return _encode({"error": error_tree(error, request, tools)})
+        form = _form_of(request, tools)
+        if form == "graphql":
+            return _JSON, _encode(_graphql_tree(error, request))
+        tree = _inner_tree(form, error, request, tools)
+        if form == "problem":
+            return (b"content-type", _PROBLEM.encode()), _encode(tree)
+        return _JSON, _encode({"error": tree} if form == "aip193" else tree)
     except (msgspec.ValidationError, TypeError, ValueError, UnicodeError):
-        return _LAST_RESORT
+        return _JSON, _LAST_RESORT
 
 
 def _graphql_tree(error: GatewayError, request: Request) -> dict[str, Json]:
@@ -123,25 +212,17 @@ def error_reply(error: GatewayError, request: Request, tools: Tools) -> Reply:
     request.detail = error.detail
     if error.retry_after_s is None and isinstance(error, UpstreamError) and error.details_bin:
         error.retry_after_s = _asked_wait_s(error, tools)
-    headers = [_JSON, _NO_STORE, _NOSNIFF, *error.headers]
+    content_type, body = _rendered(error, request, tools)
+    headers = [content_type, _NO_STORE, _NOSNIFF, *error.headers]
     if error.retry_after_s is not None:
         headers.append((b"retry-after", str(max(1, math.ceil(error.retry_after_s))).encode()))
     if request.ticket_headers and not any(name == b"ratelimit" for name, _ in error.headers):
         headers.extend(request.ticket_headers)
-    return Reply(error.status, headers, error_body(error, request, tools), reason=error.reason)
+    return Reply(error.status, headers, body, reason=error.reason)
 
 
 def bug_reply(request: Request, tools: Tools) -> Reply:
     """500 for what cannot happen; nothing of the exception is shown."""
     request.reason = "INTERNAL"
-    details = [
-        rpc_status.error_info("INTERNAL", tools.domain, {}),
-        rpc_status.request_info(request.request_id),
-    ]
-    tree = {"code": 500, "message": "The gateway failed.", "status": Code.INTERNAL.name}
-    return Reply(
-        500,
-        [_JSON, _NO_STORE, _NOSNIFF],
-        _encode({"error": {**tree, "details": details}}),
-        reason="INTERNAL",
-    )
+    content_type, body = _rendered(GatewayBug(""), request, tools)
+    return Reply(500, [content_type, _NO_STORE, _NOSNIFF], body, reason="INTERNAL")

@@ -68,7 +68,7 @@ class CompiledRoute(Struct, kw_only=True, eq=False):
     variables: tuple[str, ...] = ()
     # The part of good requests that the access log has; failed ones are always there.
     log_share: float = 1.0
-    # What an error looks like: AIP-193, or a GraphQL response.
+    # What an error looks like: aip193, status (google.rpc.Status), problem (RFC 9457) or graphql.
     error_form: str = "aip193"
     # Shown by `bff routes`: what is called, how it is guarded.
     operation: str = ""
@@ -115,6 +115,10 @@ class Tools(Struct, kw_only=True, eq=False):
     domain: str
     realm: str
     operations: Mapping[str, InnerOperation]
+    # The form of errors before a route is known.
+    error_form: str = "aip193"
+    # Codes whose text is not hidden, by route id; routes that hide all are absent.
+    shown_errors: Mapping[str, frozenset[str]] = {}
     # Requests that hold this snapshot; the last one out closes what nobody else uses.
     leases: int = 0
     closing: Callable[[], Awaitable[None]] | None = None

@@ -172,6 +172,8 @@ class Compiler:
             domain=gateway.value.gateway.domain or gateway.value.gateway.name,
             realm=gateway.value.gateway.name,
             operations=routes.inner,
+            error_form=routes.error_form,
+            shown_errors=routes.shown_errors,
         )
         tools.closing = self._parts.closing(lease)
         return Compiled(

@@ -11,23 +11,25 @@ from bff.config.documents import Placed
 from bff.config.gateway import GatewayFile
 from bff.config.policies import Caps
 from bff.config.routes import Binding, Route, ServiceFile
-from bff.config.switches import Metadata, Stream, Transcoding
+from bff.config.switches import Metadata, Stream
 from bff.core.problems import Problem, nearest
 from bff.core.schema import HttpBinding, Method, Service
-from bff.pipeline.calls import Bound, Download, Unary
+from bff.pipeline.calls import Bound, Download, PickyUnary, Unary
 from bff.pipeline.route import CompiledRoute, Identify, InnerOperation
 from bff.pipeline.streams import Streamed
 from bff.snapshot.findings import Findings
 from bff.snapshot.policies import AuthLevel, LimitLevel, PolicyCompiler, policy_names
 from bff.snapshot.streams import stream_form
+from bff.snapshot.switches import RouteSwitches, SwitchCompiler, SwitchLevel, reads_path
 from bff.snapshot.upstreams import UpstreamCompiler
-from bff.transcoding.binding import compile_binder
+from bff.transcoding.binding import compile_binder, judge_content_type, take_any_content_type
 from bff.transcoding.descriptors import Descriptors
 from bff.transcoding.forms import http_body_reader
 from bff.transcoding.http_rules import check_binding, find_field_path, unbound_binding
 from bff.transcoding.json_codec import Codec
 from bff.transcoding.path_template import Template, TemplateError, parse_template
 from bff.transcoding.route_trie import RouteTrie
+from bff.transcoding.switches import Switches
 
 __all__ = ["RouteCompiler", "ServedBinding"]
 
@@ -44,6 +46,7 @@ class ServedBinding(Struct, frozen=True, kw_only=True):
     upstream: str
     docs: bool
     secured: bool
+    switches: RouteSwitches
     status: int = 200
 
 
@@ -81,11 +84,27 @@ class RouteCompiler:
         self._trie = trie
         self._find = find
         self._ids: dict[str, Problem] = {}
+        self._switches = SwitchCompiler()
         self.served: list[ServedBinding] = []
         # By "upstream.Method", and by "package.Service/Method".
         self.inner: dict[str, InnerOperation] = {}
         self.methods: dict[str, Method] = {}
         self.methods_at: dict[str, set[str]] = {}
+
+    @property
+    def error_form(self) -> str:
+        """The form of errors where no route is known: the gateway's."""
+        level: SwitchLevel = (self._gateway.value.transcoding, self._gateway, ("transcoding",))
+        return self._switches.compile([level]).values.error_format
+
+    @property
+    def shown_errors(self) -> dict[str, frozenset[str]]:
+        """Codes whose text the routes show, by route id."""
+        return {
+            served.route.id: frozenset(served.switches.values.show_errors)
+            for served in self.served
+            if served.switches.values.show_errors
+        }
 
     def compile(self, file: Placed[ServiceFile]) -> None:
         """All routes of one service file, and its methods for aggregates and GraphQL."""
@@ -184,18 +203,25 @@ class RouteCompiler:
                 hint="leave it out",
             )
             return
+        switches = self._switches.compile(self._switch_levels(file, entry))
         for number, binding in enumerate(bindings):
-            template = self._template(entry, binding)
+            template = self._template(entry, binding, switches.values)
             if template is not None:
-                self._compile_binding(file, entry, binding, template, number)
+                self._compile_binding(file, entry, binding, template, number, switches)
 
-    def _template(self, entry: _Entry, binding: HttpBinding) -> Template | None:
+    def _template(self, entry: _Entry, binding: HttpBinding, switches: Switches) -> Template | None:
         try:
-            template = parse_template(binding.template)
+            template = parse_template(binding.template, tail=switches.template_tail == "allow")
         except TemplateError as error:
             self._note_at(binding, f"{binding.template}: {error.message}", error.column)
             return None
-        found = check_binding(entry.method, binding, template)
+        found = check_binding(
+            entry.method,
+            binding,
+            template,
+            body_on_get=switches.body_on_get == "allow",
+            body_on_delete=switches.body_on_delete == "allow",
+        )
         for problem in found:
             self._find.note(problem)
         return None if found else template
@@ -213,6 +239,7 @@ class RouteCompiler:
         binding: HttpBinding,
         template: Template,
         number: int,
+        switches: RouteSwitches,
     ) -> None:
         route, method = entry.route, entry.method
         levels = (self._gateway.value, file.value, entry.wildcard, route)
@@ -224,7 +251,9 @@ class RouteCompiler:
         base = f"{upstream}.{route_id}" if route.id is None else route_id
         auth_levels = self._auth_levels(file, entry)
         access = self._policies.access(auth_levels)
-        work = self._work(file, entry, binding, template, upstream, caps)
+        if self._lets_path_be_overruled(file, entry, template, switches.values, auth_levels):
+            return
+        work = self._work(file, entry, binding, template, upstream, caps, switches.values)
         if work is None:
             return
         compiled = CompiledRoute(
@@ -247,13 +276,18 @@ class RouteCompiler:
             body_cap_bytes=caps.body,
             variables=tuple(".".join(variable.path) for variable in template.variables),
             log_share=_log_share(levels),
+            error_form=switches.values.error_format,
             operation=f"{upstream}.{method.name}",
             guard=_guard_text(auth_levels, access.required),
             policies=tuple(policy_names(self._limit_levels(file, entry))),
         )
         # A stream cannot be run for its header fields alone, so HEAD is no method of its path.
         held = self._trie.insert(
-            template, binding.method, compiled, implied_head=not method.server_streaming
+            template,
+            binding.method,
+            compiled,
+            implied_head=not method.server_streaming,
+            switches=switches.values,
         )
         if held is not None:
             self._note_at(
@@ -271,9 +305,34 @@ class RouteCompiler:
                 upstream=upstream,
                 docs=route.docs,
                 secured=access.required,
+                switches=switches,
                 status=route.status,
             )
         )
+
+    def _lets_path_be_overruled(
+        self,
+        file: Placed[ServiceFile],
+        entry: _Entry,
+        template: Template,
+        switches: Switches,
+        auth_levels: Sequence[AuthLevel],
+    ) -> bool:
+        """Note a problem where a caller could pass a rule with one value and be served another."""
+        loses = switches.same_field in {"body_wins", "query_wins"} and template.variables
+        if not loses or not reads_path(auth_levels):
+            return False
+        self._find.add(
+            file,
+            f"`same_field: {switches.same_field}` would let a copy overrule the path, which a rule "
+            "of `auth` reads",
+            "routes",
+            entry.index,
+            "transcoding",
+            "same_field",
+            hint="write path_wins or reject",
+        )
+        return True
 
     def _claim_id(self, file: Placed[ServiceFile], entry: _Entry, route_id: str) -> None:
         problem = file.problem(
@@ -297,10 +356,10 @@ class RouteCompiler:
         template: Template,
         upstream: str,
         caps: Caps,
+        switches: Switches,
     ) -> Unary | Download | Streamed | None:
         method, route = entry.method, entry.route
         levels = (self._gateway.value, file.value, entry.wildcard, route)
-        switches = effective(Transcoding, *_blocks(levels, "transcoding"))
         metadata = effective(Metadata, *_blocks(levels, "metadata"))
         try:
             binder = compile_binder(
@@ -309,7 +368,17 @@ class RouteCompiler:
                 variables=[variable.path for variable in template.variables],
                 body=binding.body,
                 max_parameters=self._gateway.value.caps.params,
-                patch_mask=binding.method == "PATCH",
+                patch_mask=switches.patch_mask and binding.method == "PATCH",
+                switches=switches,
+            )
+            write = self._codec.writer(
+                method.output.full_name,
+                emit_unpopulated=switches.emit_unpopulated,
+                proto_names=switches.names == "proto",
+                enum_numbers=switches.enums == "number",
+                long_numbers=switches.int64 == "number",
+                short_enums=switches.enums == "no_prefix",
+                response_body=binding.response_body,
             )
         except ValueError as error:
             self._note_at(binding, str(error))
@@ -324,16 +393,11 @@ class RouteCompiler:
             metadata_in=tuple((n.lower().encode(), n.lower()) for n in metadata.in_),
             metadata_set=tuple((n.lower(), v) for n, v in metadata.set.items()),
             metadata_out=frozenset(n.lower() for n in metadata.out),
+            judge=judge_content_type if switches.content_type == 415 else take_any_content_type,
+            drops_body=switches.unexpected_body == "ignore",
         )
         if method.output.full_name == _HTTP_BODY and not method.server_streaming:
             return Download(bound=bound, read=http_body_reader(), status=route.status)
-        write = self._codec.writer(
-            method.output.full_name,
-            emit_unpopulated=switches.emit_unpopulated,
-            proto_names=switches.names == "proto",
-            enum_numbers=switches.enums == "number",
-            response_body=binding.response_body,
-        )
         if method.server_streaming:
             form = stream_form(
                 effective(Stream, *_blocks(levels, "stream")),
@@ -350,7 +414,8 @@ class RouteCompiler:
                     )
                 return None
             return Streamed(bound=bound, form=form)
-        return Unary(bound=bound, write=write, status=route.status)
+        kind = Unary if switches.not_acceptable == "json" else PickyUnary
+        return kind(bound=bound, write=write, status=route.status)
 
     def identity(
         self, upstream: str, file: Placed[ServiceFile] | None, route: Route | None
@@ -381,6 +446,18 @@ class RouteCompiler:
             levels.append((entry.wildcard.auth, file, ("routes", index, "auth")))
         if entry.route.auth is not None:
             levels.append((entry.route.auth, file, ("routes", entry.index, "auth")))
+        return levels
+
+    def _switch_levels(self, file: Placed[ServiceFile], entry: _Entry) -> list[SwitchLevel]:
+        levels: list[SwitchLevel] = [
+            (self._gateway.value.transcoding, self._gateway, ("transcoding",)),
+            (file.value.transcoding, file, ("transcoding",)),
+        ]
+        if entry.wildcard is not None:
+            index = file.value.routes.index(entry.wildcard)
+            path = ("routes", index, "transcoding")
+            levels.append((entry.wildcard.transcoding, file, path))
+        levels.append((entry.route.transcoding, file, ("routes", entry.index, "transcoding")))
         return levels
 
     def _limit_levels(self, file: Placed[ServiceFile], entry: _Entry) -> list[LimitLevel]:

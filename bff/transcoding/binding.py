@@ -5,26 +5,23 @@ never pass through a message object: each setter turns a text straight into wire
 octets are equal values. How a text becomes a value: `scalars`. Keys of the query: `parameters`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from operator import itemgetter
-from typing import Any
 
-import msgspec
-
-from bff.core.errors import ClientError, Violation
+from bff.core.errors import ClientError
 from bff.core.schema import Field, MessageType
+from bff.transcoding.bodies import ReadBody, compile_body
+from bff.transcoding.enum_names import check_enums
 from bff.transcoding.json_codec import Codec
 from bff.transcoding.masks import MaskInference, compile_mask_inference
 from bff.transcoding.parameters import Faults, ParameterTable, split_query
-from bff.transcoding.scalars import Unfit, delimited, tag
-from bff.transcoding.setters import Part, Setter, assemble, compile_setter, is_leaf
+from bff.transcoding.scalars import Unfit
+from bff.transcoding.setters import Part, Setter, assemble, compile_setter
+from bff.transcoding.switches import STRICT, Switches
 
-__all__ = ["Binder", "compile_binder", "judge_content_type"]
+__all__ = ["Binder", "compile_binder", "judge_content_type", "take_any_content_type"]
 
 _ACCEPT_JSON = ((b"accept", b"application/json"),)
-
-# Body octets, the parts of path and query, the path's setters and texts: all parts of the request.
-_ReadBody = Callable[[bytes, list[Part], Sequence[str]], list[Part]]
 
 
 def judge_content_type(value: bytes | None) -> None:
@@ -51,6 +48,15 @@ def judge_content_type(value: bytes | None) -> None:
         raise ClientError("UNSUPPORTED_MEDIA_TYPE", headers=_ACCEPT_JSON)
 
 
+def take_any_content_type(value: bytes | None) -> None:
+    """Pass every content type but those of native gRPC, which is not transcoded.
+
+    Raises ClientError UNSUPPORTED_MEDIA_TYPE.
+    """
+    if value is not None and value.lower().lstrip().startswith(b"application/grpc"):
+        raise ClientError("UNSUPPORTED_MEDIA_TYPE", headers=_ACCEPT_JSON)
+
+
 class Binder:
     """Binds one route's requests. `takes_body` is False where the rule names no body."""
 
@@ -59,9 +65,11 @@ class Binder:
         *,
         captures: tuple[Setter, ...],
         table: ParameterTable,
-        read_body: _ReadBody | None,
+        read_body: ReadBody | None,
         mask: MaskInference | None,
         max_parameters: int,
+        rivals: frozenset[int],
+        switches: Switches,
     ) -> None:
         self.takes_body = read_body is not None
         self._captures = captures
@@ -69,6 +77,9 @@ class Binder:
         self._read_body = read_body
         self._mask = mask
         self._max_parameters = max_parameters
+        # Fields of the request that a oneof sets against the field which the body is.
+        self._rivals = rivals
+        self._switches = switches
         # Flat captures have nothing to nest: their octets follow each other as they are.
         self._is_flat = all(len(setter.path) == 1 for setter in captures)
         self._only = captures[0].piece if self._is_flat and len(captures) == 1 else None
@@ -90,16 +101,21 @@ class Binder:
                 pass  # read once more below, where each fault gets its name
         elif body and self._read_body is None:
             raise ClientError("BODY_NOT_ALLOWED")
-        parts = self._bind_texts(captures, query)
+        parts, asked = self._bind_texts(captures, query)
         if body and self._read_body is not None:
-            parts = self._read_body(body, parts, captures)
+            if self._rivals and asked:
+                asked = self._without_rivals(asked)
+            parts = self._read_body(body, parts, asked, captures)
             if self._mask is not None and all(path != self._mask.path for path, _ in parts):
                 parts.extend(self._mask.infer(body))
+        elif asked:
+            parts += asked
         if len(parts) > 1:
             parts.sort(key=itemgetter(0))
         return assemble(parts)
 
-    def _bind_texts(self, captures: Sequence[str], query: bytes) -> list[Part]:
+    def _bind_texts(self, captures: Sequence[str], query: bytes) -> tuple[list[Part], list[Part]]:
+        """The parts of the path and those of the query."""
         faults = Faults()
         parts: list[Part] = []
         values: list[bytes | None] = []
@@ -111,11 +127,21 @@ class Binder:
             except Unfit as error:
                 faults.add("INVALID_FIELD", setter.name, str(error))
             values.append(value)
+        asked: list[Part] = []
         if query:
-            pairs = split_query(query, self._max_parameters, faults)
-            parts.extend(self._table.bind(pairs, self._captures, values, faults))
+            pairs = split_query(query, self._max_parameters, faults, self._switches)
+            asked, overruled = self._table.bind(pairs, values, faults)
+            if overruled:
+                parts = [part for part in parts if part[0] not in overruled]
         faults.raise_if_any()
-        return parts
+        return parts, asked
+
+    def _without_rivals(self, asked: list[Part]) -> list[Part]:
+        """The query's parts that may stand beside the body in its oneof."""
+        kept = [part for part in asked if part[0][0] not in self._rivals]
+        if len(kept) < len(asked) and self._switches.query_oneof == "reject":
+            raise ClientError("FIELD_CONFLICT", detail="body and query set members of one oneof")
+        return kept
 
 
 def compile_binder(
@@ -126,28 +152,44 @@ def compile_binder(
     body: str = "",
     max_parameters: int = 256,
     patch_mask: bool = False,
-    json_depth: int | None = None,
+    switches: Switches = STRICT,
 ) -> Binder:
     """Prepare one route's binder.
 
     `variables` are the path's field paths in the order of its captures, `body` is "", "*" or the
     name of a field; `patch_mask` lets a PATCH route infer its mask. Raises ValueError for paths
-    that no text can set: http_rules has refused them before.
+    that no text can set: http_rules has refused them before; and for enums whose names clash.
     """
+    if switches.enum_case == "ignore" or switches.enums == "no_prefix":
+        check_enums(
+            message,
+            no_prefix=switches.enums == "no_prefix",
+            any_case=switches.enum_case == "ignore",
+        )
     chains = [_fields(message, names) for names in variables]
-    captures = tuple(compile_setter(chain, codec) for chain in chains)
+    captures = tuple(compile_setter(chain, codec, switches) for chain in chains)
     field = message.by_name.get(body)
     bound = frozenset(
         ".".join(each.name for each in chain[1:])
         for chain in chains
         if len(chain) > 1 and chain[0] is field
     )
+    table = ParameterTable(
+        message=message,
+        codec=codec,
+        body=field.name if field else body,
+        captures=captures,
+        switches=switches,
+    )
+    siblings = message.oneofs.get(field.oneof, ()) if field and field.oneof else ()
     return Binder(
         captures=captures,
-        table=ParameterTable(message=message, codec=codec, body=field.name if field else body),
-        read_body=_compile_body(codec, message, body, captures, json_depth) if body else None,
+        table=table,
+        read_body=compile_body(codec, message, body, captures, table, switches) if body else None,
         mask=compile_mask_inference(message, body, bound) if patch_mask else None,
         max_parameters=max_parameters,
+        rivals=frozenset(each.number for each in siblings if each is not field),
+        switches=switches,
     )
 
 
@@ -161,100 +203,3 @@ def _fields(message: MessageType, names: tuple[str, ...]) -> tuple[Field, ...]:
         chain.append(field)
         here = field.message
     return tuple(chain)
-
-
-def _compile_body(
-    codec: Codec,
-    message: MessageType,
-    body: str,
-    captures: tuple[Setter, ...],
-    json_depth: int | None,
-) -> _ReadBody:
-    if body == "*":
-        return _MessageBody(codec, message, (), captures, json_depth).read
-    field = message.by_name.get(body)
-    if field is None:
-        raise ValueError(f"no field {body} in {message.full_name}")
-    if field.message is None or field.repeated or field.is_map or is_leaf(field):
-        return _ValueBody(codec, message, field, json_depth).read
-    return _MessageBody(codec, field.message, (field.number,), captures, json_depth).read
-
-
-class _MessageBody:
-    """A body that is a message: the request itself, or one field of it.
-
-    The path's values are compared with it, and then set in it.
-    """
-
-    def __init__(
-        self,
-        codec: Codec,
-        message: MessageType,
-        prefix: tuple[int, ...],
-        captures: tuple[Setter, ...],
-        json_depth: int | None,
-    ) -> None:
-        self._parse = codec.parser(message.full_name, json_depth)
-        self._prefix = prefix
-        self._head = tag(prefix[0], 2) if prefix else b""
-        depth = len(prefix)
-        self._leaves = tuple(
-            (index, setter, codec.leaf(message.full_name, tuple(setter.name.split(".")[depth:])))
-            for index, setter in enumerate(captures)
-            if setter.path[:depth] == prefix
-        )
-
-    def read(self, body: bytes, parts: list[Part], captures: Sequence[str]) -> list[Part]:
-        found: Any = self._parse(body)
-        for index, setter, leaf in self._leaves:
-            value, own = setter.parse(captures[index]), leaf.get(found)
-            differs = own is not None and setter.encode_value(own) != setter.encode_value(value)
-            if differs or (setter.oneofs and leaf.is_excluded(found)):
-                raise ClientError(
-                    "FIELD_CONFLICT",
-                    metadata={"field": setter.name},
-                    violations=(Violation(setter.name, "differs from the value in the path"),),
-                )
-            if own is None:
-                leaf.set(found, value)
-        octets = found.to_binary()
-        if not self._prefix:
-            return [((0,), octets)]
-        rest = [part for part in parts if part[0][:1] != self._prefix]
-        return [*rest, (self._prefix, self._head + delimited(octets))]
-
-
-class _ValueBody:
-    """A body that is the value of a list, map or scalar field."""
-
-    def __init__(
-        self, codec: Codec, message: MessageType, field: Field, json_depth: int | None
-    ) -> None:
-        self._read = codec.reader(message.full_name, json_depth)
-        self._name = field.json_name
-        self._head = b"{" + msgspec.json.encode(field.json_name) + b":"
-        self._path = (field.number,)
-
-    def read(self, body: bytes, parts: list[Part], _captures: Sequence[str]) -> list[Part]:
-        # One JSON value and nothing else: `1,"other":2` must not become a second field.
-        try:
-            msgspec.json.decode(body)
-        except (ValueError, RecursionError) as error:
-            raise ClientError("INVALID_JSON") from error
-        try:
-            octets = self._read(self._head + body + b"}")
-        except ClientError as error:
-            raise self._as_sent(error) from error
-        return [*parts, (self._path, octets)]
-
-    def _as_sent(self, error: ClientError) -> ClientError:
-        """The error with paths as the client wrote them, without our wrapping."""
-        violations = tuple(
-            Violation(each.field.removeprefix(self._name), each.description)
-            for each in error.violations
-        )
-        first = violations[0].field if violations else ""
-        metadata = {"field": first} if first else {}
-        return ClientError(
-            error.reason, detail=error.detail, metadata=metadata, violations=violations
-        )

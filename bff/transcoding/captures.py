@@ -1,19 +1,29 @@
-"""Cutting variables out of a split path, and decoding them once: all but `%2F` in longer values.
+"""Cutting variables out of a split path, and decoding them once: of longer values, what the route says.
 
 Prepared per route when the trie is filled; a request only calls what was prepared.
 """
 
+import re
 from collections.abc import Callable
 from operator import itemgetter
+from typing import Literal
 from urllib.parse import unquote_to_bytes
 
 from bff.core.errors import ClientError
 
-__all__ = ["Capture", "Span", "prepare_capture", "prepare_raw_capture"]
+__all__ = ["Capture", "PathDecoding", "Span", "prepare_capture", "prepare_raw_capture"]
 
-# First item of the split path, the one after the last (None: all that is left), several segments?
+# What is decoded in values of several segments; a value of one segment is decoded as a whole.
+PathDecoding = Literal["except_slash", "except_reserved", "all"]
+# First item of the split path, the one after the last (None: all that is left; below zero: counted
+# from the end), several segments?
 Span = tuple[int, int | None, bool]
 Capture = Callable[[list[str]], tuple[str, ...]]
+
+# RFC 6570 1.5, reserved: `:/?#[]@!$&'()*+,;=`. No UTF-8 sequence holds one of these octets.
+_RESERVED_ESCAPE = re.compile(
+    "(%(?:3A|2F|3F|23|5B|5D|40|21|24|26|27|28|29|2A|2B|2C|3B|3D))", re.IGNORECASE
+)
 
 
 def prepare_raw_capture(spans: tuple[Span, ...]) -> Capture | None:
@@ -29,22 +39,30 @@ def prepare_raw_capture(spans: tuple[Span, ...]) -> Capture | None:
     return cut
 
 
-def prepare_capture(spans: tuple[Span, ...]) -> Capture:
+def prepare_capture(spans: tuple[Span, ...], decoding: PathDecoding = "except_slash") -> Capture:
+    """Cut a matched path's values and decode them once; `decoding` is for those of several segments."""
+    decode = _DECODERS[decoding]
+
     def cut(segments: list[str]) -> tuple[str, ...]:
-        return tuple([_decode_value(segments[start:stop], multi) for start, stop, multi in spans])
+        return tuple(
+            [
+                _decode_value(segments[start:stop], decode if multi else _decode_octets)
+                for start, stop, multi in spans
+            ]
+        )
 
     return cut
 
 
-def _decode_value(segments: list[str], multi: bool) -> str:
-    """A variable's text, decoded once; a value of several segments keeps encoded slashes as sent.
+def _decode_value(segments: list[str], decode: Callable[[str], str]) -> str:
+    """A variable's text, decoded once.
 
     Raises ClientError BAD_PATH. Dot segments are judged here too, since an encoded slash or a verb
     may have hidden one from the door ("..:cancel").
     """
     text = "/".join(segments)
     if "%" in text:
-        text = _decode_but_slash(text) if multi else _decode_octets(text)
+        text = decode(text)
     if "." in text and _holds_dot_segment(text):
         raise ClientError("BAD_PATH", detail="dot segment in a path value")
     return text
@@ -65,6 +83,21 @@ def _decode_but_slash(text: str) -> str:
 
 def _decode_small(text: str) -> str:
     return "%2f".join([_decode_octets(part) for part in text.split("%2f")])
+
+
+def _decode_but_reserved(text: str) -> str:
+    # The parts at odd places are the escapes themselves.
+    parts = _RESERVED_ESCAPE.split(text)
+    return "".join(
+        [part if index % 2 else _decode_octets(part) for index, part in enumerate(parts)]
+    )
+
+
+_DECODERS: dict[PathDecoding, Callable[[str], str]] = {
+    "except_slash": _decode_but_slash,
+    "except_reserved": _decode_but_reserved,
+    "all": _decode_octets,
+}
 
 
 def _holds_dot_segment(text: str) -> bool:

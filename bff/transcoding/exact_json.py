@@ -27,11 +27,14 @@ from bff.transcoding.scalars import (
 
 __all__ = [
     "Fault",
+    "Number",
+    "Pairs",
     "Resolve",
     "clamp_floats",
     "examine",
     "nesting",
     "one_edit_away",
+    "read_pairs",
 ]
 
 # A message type by its full name, for Any; None if there is no such type.
@@ -50,13 +53,13 @@ class Fault(Struct, frozen=True):
     text: str = ""
 
 
-class _Number(str):
+class Number(str):
     """The text of an unquoted number, kept because its spelling decides."""
 
     __slots__ = ()
 
 
-class _Pairs(list[tuple[str, Any]]):
+class Pairs(list[tuple[str, Any]]):
     """An object in text order, doubles included."""
 
     __slots__ = ()
@@ -88,10 +91,11 @@ def _refuse_constant(_name: str) -> None:
     raise ValueError("NaN and Infinity are no JSON")
 
 
-_DECODE = json.JSONDecoder(
-    object_pairs_hook=_Pairs,
-    parse_int=_Number,
-    parse_float=_Number,
+# JSON text to a tree that keeps doubles and the spelling of numbers.
+read_pairs = json.JSONDecoder(
+    object_pairs_hook=Pairs,
+    parse_int=Number,
+    parse_float=Number,
     parse_constant=_refuse_constant,
 ).decode
 
@@ -99,7 +103,7 @@ _DECODE = json.JSONDecoder(
 def examine(text: bytes, message: MessageType, resolve: Resolve) -> Fault | None:
     """Read `text` as JSON of `message` by every rule; the first fault in text order, or None."""
     try:
-        tree = _DECODE(text.decode())
+        tree = read_pairs(text.decode())
     except RecursionError:
         return Fault("TOO_DEEP")
     except ValueError:
@@ -146,11 +150,11 @@ class _Walk:
         if special is not None:
             special(value, depth)
             return
-        if type(value) is not _Pairs:
+        if type(value) is not Pairs:
             raise _Stop("INVALID_FIELD", "must be an object")
         self._members(message, value, depth)
 
-    def _members(self, message: MessageType, pairs: _Pairs, depth: int) -> None:
+    def _members(self, message: MessageType, pairs: Pairs, depth: int) -> None:
         seen: set[int] = set()
         oneofs: dict[str, str] = {}
         for key, value in pairs:
@@ -194,7 +198,7 @@ class _Walk:
             self._element(field, value, depth, "")
 
     def _map(self, field: Field, key_kind: str, value: Any, depth: int) -> None:
-        if type(value) is not _Pairs:
+        if type(value) is not Pairs:
             raise _Stop("INVALID_FIELD", "must be an object")
         seen: set[str] = set()
         for key, element in value:
@@ -225,7 +229,7 @@ class _Walk:
             raise
 
     def _any(self, value: Any, depth: int) -> None:
-        if type(value) is not _Pairs:
+        if type(value) is not Pairs:
             raise _Stop("INVALID_FIELD", "must be an object")
         if not value:
             return
@@ -236,7 +240,7 @@ class _Walk:
         inner = self._resolve(url.rpartition("/")[2]) if type(url) is str and "/" in url else None
         if inner is None:
             raise _Stop("INVALID_FIELD", "must name a known type in @type")
-        rest = _Pairs(pair for pair in value if pair[0] != "@type")
+        rest = Pairs(pair for pair in value if pair[0] != "@type")
         if inner.full_name not in self._special:
             self.message(inner, rest, depth + 1)
             return
@@ -245,7 +249,7 @@ class _Walk:
         self.message(inner, rest[0][1], depth + 1)
 
     def _struct(self, value: Any, depth: int) -> None:
-        if type(value) is not _Pairs:
+        if type(value) is not Pairs:
             raise _Stop("INVALID_FIELD", "must be an object")
         seen: set[str] = set()
         for key, element in value:
@@ -273,11 +277,11 @@ class _Walk:
         if depth > _MAX_DEPTH:
             raise _Stop("TOO_DEEP", "is nested too deeply")
         kind = type(value)
-        if kind is _Pairs:
+        if kind is Pairs:
             self._struct(value, depth + 1)
         elif kind is list:
             self._list_value(value, depth + 1)
-        elif kind is _Number:
+        elif kind is Number:
             _SCALARS["double"](value)
         elif kind is str:
             _string(value)
@@ -322,7 +326,7 @@ def _bool(value: Any) -> None:
 
 
 def _number(read: Callable[[str], Any], word: str, value: Any) -> None:
-    if type(value) not in {str, _Number}:
+    if type(value) not in {str, Number}:
         raise _Stop("INVALID_FIELD", word)
     try:
         read(value)
@@ -335,7 +339,7 @@ def _enum(enum: EnumType, value: Any) -> None:
         return
     if type(value) is str and any(known.name == value for known in enum.values):
         return
-    if type(value) is _Number and _INTEGER.fullmatch(value) and len(value) < 12:
+    if type(value) is Number and _INTEGER.fullmatch(value) and len(value) < 12:
         number = int(value)
         known = not enum.closed or any(each.number == number for each in enum.values)
         if known and -(2**31) <= number < 2**31:

@@ -6,8 +6,8 @@ leans on it stands here. Where it is laxer than our rules, `exact_json` decides.
 
 import base64
 import json
-import re
 from collections.abc import Callable
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -34,19 +34,16 @@ from protobuf import (
 from protobuf._file_registry import add_file  # the one door to dynamic types; not in its API
 from protobuf.wkt import FileDescriptorProto, FileDescriptorSet
 
-from bff.core.errors import ClientError, GatewayError, UpstreamError, Violation
+from bff.core.errors import GatewayError, UpstreamError
 from bff.core.exchange import Json
 from bff.core.schema import MessageType
 from bff.core.status import Code
-from bff.transcoding.exact_json import (
-    Fault,
-    clamp_floats,
-    examine,
-    nesting,
-)
-from bff.transcoding.json_doubt import compact_form, compile_doubt
+from bff.transcoding.exact_json import Fault
+from bff.transcoding.json_parser import REFUSALS, Parse, client_error, compile_parser
+from bff.transcoding.json_shaping import ReplyShape
 from bff.transcoding.scalars import SCALAR_MESSAGES
 from bff.transcoding.shapes import Shapes
+from bff.transcoding.switches import STRICT, Switches
 
 __all__ = ["Codec", "Leaf", "RpcStatus"]
 
@@ -62,11 +59,6 @@ _SUPPLIED = (
     error_details_pb2,
     status_pb2,
 )
-# What protobuf-py raises on texts and octets that it refuses; JSONDecodeError and
-# UnicodeDecodeError are ValueErrors, OverflowError is an ArithmeticError.
-_REFUSALS = (ValueError, TypeError, ArithmeticError, RecursionError, LookupError, AttributeError)
-
-_FOREIGN_URL = re.compile(rb'"@type":"(?!type\.googleapis\.com/[^/"]*")')
 # Types whose JSON is not an object of their fields; unset, a bare field of such a type is null.
 _OWN_FORM = frozenset(SCALAR_MESSAGES) | {
     f"google.protobuf.{name}" for name in ("Any", "Struct", "Value", "ListValue")
@@ -119,22 +111,28 @@ class Codec:
         found = self._registry.message(full_name)
         return self._shapes.message(found) if found else None
 
-    def parser(self, full_name: str, json_depth: int | None = None) -> Callable[[bytes], Message]:
-        """JSON text to a message. `json_depth` bounds arrays and objects in each other before parsing.
+    def parser(self, full_name: str, switches: Switches = STRICT) -> Parse:
+        """JSON text to a message, by the rules and these switches.
 
         The result raises ClientError: INVALID_JSON, UNKNOWN_FIELD, INVALID_FIELD, DUPLICATE_FIELD
         or TOO_DEEP, with the JSON path as the client spelled it.
         """
         message_class = self.message_class(full_name)
-        shape = self._shapes.message(message_class.desc())
-        return _Parser(self, message_class, self._registry, shape, json_depth).parse
+        return compile_parser(
+            message=self._shapes.message(message_class.desc()),
+            from_json=partial(message_class.from_json, registry=self._registry),
+            restore_urls=self.restore_urls,
+            resolve=self.message_type,
+            switches=switches,
+        )
 
-    def reader(self, full_name: str, json_depth: int | None = None) -> Callable[[bytes], bytes]:
+    def reader(self, full_name: str, switches: Switches = STRICT) -> Callable[[bytes], bytes]:
         """JSON text to wire octets; raises as `parser` does."""
-        parse = self.parser(full_name, json_depth)
+        parse = self.parser(full_name, switches)
 
         def read(text: bytes) -> bytes:
-            return parse(text).to_binary()
+            octets: bytes = parse(text).to_binary()
+            return octets
 
         return read
 
@@ -146,7 +144,7 @@ class Codec:
             try:
                 text = msgspec.json.encode(tree)
             except (TypeError, ValueError, OverflowError, RecursionError) as error:
-                raise _client_error(Fault("INVALID_FIELD"), detail=str(error)) from error
+                raise client_error(Fault("INVALID_FIELD"), detail=str(error)) from error
             return read(text)
 
         return read_tree
@@ -158,31 +156,80 @@ class Codec:
         emit_unpopulated: bool = False,
         proto_names: bool = False,
         enum_numbers: bool = False,
+        long_numbers: bool = False,
+        short_enums: bool = False,
         response_body: str = "",
     ) -> Callable[[bytes], bytes]:
         """Wire octets to compact JSON in UTF-8; `response_body` names the one field to show.
 
-        The result raises UpstreamError UPSTREAM_MESSAGE for octets that are no such message, and
-        GatewayError UNREPRESENTABLE for a message that has no JSON form.
+        `long_numbers` writes 64-bit integers as numbers, `short_enums` enum names without their
+        prefix (ValueError where names clash); both cost a walk. The result raises UpstreamError
+        UPSTREAM_MESSAGE for octets that are no such message, and GatewayError UNREPRESENTABLE for
+        a message that has no JSON form.
         """
-        read = _wire_reader(self.message_class(full_name))
+        message_class = self.message_class(full_name)
+        read = _wire_reader(message_class)
         options: dict[str, Any] = {
             "registry": self._registry,
             "always_emit_implicit": emit_unpopulated,
             "print_enums_as_ints": enum_numbers,
             "use_proto_field_name": proto_names,
         }
-        if response_body:
-            return self._field_writer(full_name, response_body, options)
+        message_type = self._shapes.message(message_class.desc())
+        shape = ReplyShape(
+            message_type, self.message_type, numbers=long_numbers, no_prefix=short_enums
+        )
 
+        def show(message: Message) -> bytes:
+            return message.to_json(**options).encode()
+
+        def show_shaped(message: Message) -> bytes:
+            tree = message_to_json_value(message, **options)
+            return msgspec.json.encode(shape.message(message_type, tree))
+
+        chosen = show_shaped if long_numbers or short_enums else show
+        if response_body:
+            return self._field_writer(full_name, response_body, options, chosen, shape)
+        return self._writer(read, chosen)
+
+    def _writer(
+        self, read: Callable[[bytes], Message], show: Callable[[Message], bytes]
+    ) -> Callable[[bytes], bytes]:
         def write(wire: bytes) -> bytes:
             message = read(wire)
             try:
-                return message.to_json(**options).encode()
-            except _REFUSALS as error:
-                raise GatewayError("UNREPRESENTABLE", detail=str(error)) from error
+                return show(message)
+            except REFUSALS as error:
+                raise self._unwritable(message, error) from error
 
         return write
+
+    def _unwritable(self, message: Message, error: Exception) -> GatewayError:
+        """The service's fault if an Any within does not decode, else one of JSON."""
+        if self._has_broken_any(message):
+            return UpstreamError("UPSTREAM_MESSAGE", code=Code.INTERNAL, detail=str(error))
+        return GatewayError("UNREPRESENTABLE", detail=str(error))
+
+    def _has_broken_any(self, message: Any) -> bool:
+        desc = message.desc()
+        if desc.type_name == "google.protobuf.Any":
+            found = self._registry.message(message.type_url.rpartition("/")[2])
+            if found is None:
+                return False
+            try:
+                inner = found.type.from_binary(message.value, ignore_unknown_fields=True)
+            except REFUSALS:
+                return True
+            return self._has_broken_any(inner)
+        for field in desc.fields:
+            if field not in message:
+                continue
+            value = message[field]
+            held = value.values() if isinstance(value, dict) else value
+            for each in held if isinstance(value, list | dict) else (value,):
+                if isinstance(each, Message) and self._has_broken_any(each):
+                    return True
+        return False
 
     def tree_writer(
         self, full_name: str, emit_unpopulated: bool = False
@@ -196,8 +243,8 @@ class Codec:
                 return message_to_json_value(
                     message, registry=registry, always_emit_implicit=emit_unpopulated
                 )
-            except _REFUSALS as error:
-                raise GatewayError("UNREPRESENTABLE", detail=str(error)) from error
+            except REFUSALS as error:
+                raise self._unwritable(message, error) from error
 
         return write
 
@@ -213,7 +260,7 @@ class Codec:
         packed.type_url, packed.value = type_url, octets
         try:
             return message_to_json_value(packed, registry=self._registry)
-        except _REFUSALS:
+        except REFUSALS:
             return {"@type": type_url, "value": base64.b64encode(octets).decode()}
 
     def leaf(self, full_name: str, path: tuple[str, ...]) -> "Leaf":
@@ -232,14 +279,19 @@ class Codec:
         return found
 
     def _field_writer(
-        self, full_name: str, name: str, options: dict[str, Any]
+        self,
+        full_name: str,
+        name: str,
+        options: dict[str, Any],
+        show: Callable[[Message], bytes],
+        shape: ReplyShape,
     ) -> Callable[[bytes], bytes]:
         message_class = self.message_class(full_name)
         read = _wire_reader(message_class)
         field = next(each for each in message_class.desc().fields if each.name == name)
         key = field.name if options["use_proto_field_name"] else field.json_name
         prefix = len(json.dumps(key, ensure_ascii=False)) + 2
-        unset = self._unset_json(field, enum_numbers=options["print_enums_as_ints"])
+        unset = self._unset_json(field, shape, enum_numbers=options["print_enums_as_ints"])
 
         def write(wire: bytes) -> bytes:
             message = read(wire)
@@ -248,13 +300,13 @@ class Codec:
             alone = message_class()
             alone[field] = message[field]
             try:
-                return alone.to_json(**options)[prefix:-1].encode()
-            except _REFUSALS as error:
-                raise GatewayError("UNREPRESENTABLE", detail=str(error)) from error
+                return show(alone)[prefix:-1]
+            except REFUSALS as error:
+                raise self._unwritable(message, error) from error
 
         return write
 
-    def _unset_json(self, field: DescField, *, enum_numbers: bool) -> bytes:
+    def _unset_json(self, field: DescField, shape: ReplyShape, *, enum_numbers: bool) -> bytes:
         """What a bare field shows when it is not set: its default, `{}`, `[]`, or null."""
         plain = self._shapes.field(field)
         if plain.is_map:
@@ -265,8 +317,11 @@ class Codec:
             return b"null" if plain.message.full_name in _OWN_FORM else b"{}"
         if plain.enum is not None:
             first = plain.enum.values[0]
-            return msgspec.json.encode(first.number if enum_numbers else first.name)
-        return _ZERO_JSON.get(plain.kind, b"0")
+            if enum_numbers:
+                return msgspec.json.encode(first.number)
+            return msgspec.json.encode(shape.field(plain, first.name))
+        zero = _ZERO_JSON.get(plain.kind, b"0")
+        return msgspec.json.encode(shape.field(plain, msgspec.json.decode(zero)))
 
     def restore_urls(self, message: Message, tree: Json) -> None:
         """Put each `@type` back as the client wrote it; the codec wrote its own host."""
@@ -295,60 +350,6 @@ class Codec:
         message.type_url, message.value = url, inner.to_binary()
 
 
-class _Parser:
-    """JSON text to messages of one class; `parse` is the bound method that runs per request."""
-
-    def __init__(
-        self,
-        codec: Codec,
-        message_class: type[Message],
-        registry: Registry,
-        shape: MessageType,
-        json_depth: int | None,
-    ) -> None:
-        self._codec = codec
-        self._from_json = message_class.from_json
-        self._registry = registry
-        self._shape = shape
-        self._doubt = compile_doubt(shape)
-        self._json_depth = json_depth
-
-    def parse(self, text: bytes) -> Message:
-        if self._json_depth is not None and nesting(text) > self._json_depth:
-            raise _client_error(Fault("TOO_DEEP"))
-        compact = compact_form(text)
-        if compact is None:
-            raise _client_error(self._examine(text) or Fault("INVALID_JSON"))
-        try:
-            message = self._from_json(text, registry=self._registry)
-        except _REFUSALS as error:
-            message = self._again(text, error)
-        if self._doubt(text, compact):
-            fault = self._examine(text)
-            if fault is not None:
-                raise _client_error(fault)
-            if _FOREIGN_URL.search(compact):
-                self._codec.restore_urls(message, msgspec.json.decode(text))
-        return message
-
-    def _examine(self, text: bytes) -> Fault | None:
-        return examine(text, self._shape, self._codec.message_type)
-
-    def _again(self, text: bytes, refusal: Exception) -> Message:
-        """Find the fault that the codec saw, or read the text in a form that it takes."""
-        fault = self._examine(text)
-        if fault is None and isinstance(refusal, RecursionError):
-            fault = Fault("TOO_DEEP")
-        if fault is not None:
-            raise _client_error(fault, detail=type(refusal).__name__) from refusal
-        try:
-            tree = clamp_floats(msgspec.json.decode(text), self._shape)
-            return self._from_json(msgspec.json.encode(tree), registry=self._registry)
-        except _REFUSALS as error:
-            # Only the codec sees this fault; without a path, the body as a whole has it.
-            raise _client_error(Fault("INVALID_FIELD"), detail=type(error).__name__) from error
-
-
 class Leaf:
     """Reads and writes one singular field, at any depth, of messages that `Codec.parser` made."""
 
@@ -367,6 +368,20 @@ class Leaf:
             return None
         value = message[self._last]
         return value.to_binary() if isinstance(value, Message) else value
+
+    def clear(self, message: Message) -> None:
+        """Unset the field, and of every oneof on the way to it the member that excludes it."""
+        for field in (*self._path, self._last):
+            oneof = getattr(field.value, "oneof", None)
+            for each in oneof.fields if oneof else ():
+                if each in message and (each is not field or field is self._last):
+                    del message[each]
+            if field not in message:
+                return
+            if field is self._last:
+                del message[field]
+                return
+            message = message[field]
 
     def is_excluded(self, message: Message) -> bool:
         """True if the message holds another member of a oneof that this field, or one above it, is in."""
@@ -430,18 +445,12 @@ def _wire_reader(message_class: type[Message]) -> Callable[[bytes], Message]:
     def read(wire: bytes) -> Message:
         try:
             return from_binary(wire, ignore_unknown_fields=True)
-        except _REFUSALS as error:
+        except REFUSALS as error:
             raise UpstreamError(
                 "UPSTREAM_MESSAGE", code=Code.INTERNAL, detail=str(error)
             ) from error
 
     return read
-
-
-def _client_error(fault: Fault, detail: str = "") -> ClientError:
-    violations = (Violation(fault.path, fault.text),) if fault.path or fault.text else ()
-    metadata = {"field": fault.path} if fault.path else {}
-    return ClientError(fault.reason, detail=detail, metadata=metadata, violations=violations)
 
 
 def _prepare(file: Any) -> None:

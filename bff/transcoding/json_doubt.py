@@ -67,6 +67,18 @@ def _odd_numbers(compact: bytes) -> bool:
     return False
 
 
+_FIELD_MASK = "google.protobuf.FieldMask"
+
+
+def _odd_masks(reach: "_Reach") -> re.Pattern[bytes] | None:
+    """Finds a FieldMask that is more than names, dots, `*` and single commas; None without masks."""
+    if _FIELD_MASK not in reach.types:
+        return None
+    names = b"|".join(re.escape(name.encode()) for name in sorted(reach.masks))
+    plain = rb'(?:[A-Za-z0-9*]+(?:[.,][A-Za-z0-9*]+)*)?"'
+    return re.compile(rb'"(?:' + names + rb')":"(?!' + plain + rb")") if names else None
+
+
 class _Reach(Struct):
     """What a body of some type may hold, at any depth."""
 
@@ -74,10 +86,13 @@ class _Reach(Struct):
     oneofs: set[tuple[str, ...]]
     integer_maps: set[str]
     types: set[str]
+    # Names of FieldMask fields; and whether lists or maps hold masks, where no name stands before.
+    masks: set[str]
+    has_many_masks: bool = False
 
 
 def _reach(message: MessageType) -> _Reach:
-    reach = _Reach(set(), set(), set(), set())
+    reach = _Reach(set(), set(), set(), set(), set())
     todo, seen = [message], {id(message)}
     while todo:
         here = todo.pop()
@@ -90,10 +105,27 @@ def _reach(message: MessageType) -> _Reach:
                 reach.two_spellings.add(field.name)
             if field.map_key is not None and field.map_key not in {"string", "bool"}:
                 reach.integer_maps |= {field.name, field.json_name}
+            if field.message is not None and field.message.full_name == _FIELD_MASK:
+                reach.masks |= {field.name, field.json_name}
+                reach.has_many_masks |= field.repeated or field.is_map
             if field.message is not None and id(field.message) not in seen:
                 seen.add(id(field.message))
                 todo.append(field.message)
     return reach
+
+
+def _holds_two(compact: bytes, groups: list[tuple[bytes, ...]]) -> bool:
+    for group in groups:  # noqa: SIM110 - a generator costs more than what it asks
+        if sum(name in compact for name in group) > 1:
+            return True
+    return False
+
+
+def _holds_one(compact: bytes, names: tuple[bytes, ...]) -> bool:
+    for name in names:  # noqa: SIM110 - a generator costs more than what it asks
+        if name in compact:
+            return True
+    return False
 
 
 def compile_doubt(message: MessageType) -> Doubt:
@@ -103,11 +135,13 @@ def compile_doubt(message: MessageType) -> Doubt:
     oneofs = [] if message.full_name.startswith("google.protobuf.") else list(reach.oneofs)
     literals = [tuple(b'"%s":' % name.encode() for name in names) for names in oneofs]
     literals = [group for group in literals if b'"nullValue":' not in group]
-    always = sum(map(len, literals)) > 64
+    always = sum(map(len, literals)) > 64 or reach.has_many_masks
+    odd_masks = _odd_masks(reach)
     maps = tuple(b'"%s":{' % name.encode() for name in reach.integer_maps)
     odd_spellings = tuple(
         b'"%s":' % name.encode() for name in reach.two_spellings if "_" not in name
     )
+    telling = (*maps, *odd_spellings)
     two_spellings = bool(reach.two_spellings)
     has_any = "google.protobuf.Any" in reach.types
 
@@ -118,12 +152,10 @@ def compile_doubt(message: MessageType) -> Doubt:
             return True
         if b"_" in compact and two_spellings and _UNDERSCORE_KEY.search(compact):
             return True
-        for group in literals:
-            if sum(name in compact for name in group) > 1:
-                return True
-        for name in (*maps, *odd_spellings):
-            if name in compact:
-                return True
+        if _holds_two(compact, literals) or _holds_one(compact, telling):
+            return True
+        if odd_masks is not None and odd_masks.search(compact):
+            return True
         if _TINY_EXPONENT.search(text) or _TINY_FRACTION in text:
             return True
         return _odd_numbers(compact)

@@ -123,7 +123,7 @@ def render_openapi(
     # Paths that differ in names alone are one path (OpenAPI 3.1, 4.8.8).
     known: dict[str, str] = {}
     for operation in operations:
-        path = unroll_path(parse_template(operation.template), operation.method)
+        path = unroll_path(parse_template(operation.template, tail=True), operation.method)
         shape = re.sub(r"\{[^}]*\}", "{}", path.text)
         text = known.setdefault(shape, path.text)
         path = rename_parameters(path, text)
@@ -175,7 +175,7 @@ def _render(operation: OpenApiOperation, path: UnrolledPath, schemas: JsonSchema
         rendered["deprecated"] = True
     query, cut = (
         list_query_parameters(
-            method.input, parse_template(operation.template), operation.body, schemas
+            method.input, parse_template(operation.template, tail=True), operation.body, schemas
         )
         if method is not None
         else ([], [])
@@ -240,7 +240,7 @@ def _request_schema(
     """The body's schema: fields that the path sets need not be said again, a PATCH says some."""
     assert operation.method is not None
     set_by_path = set()
-    for variable in parse_template(operation.template).variables:
+    for variable in parse_template(operation.template, tail=True).variables:
         names = tuple(
             field.name for field in find_field_path(operation.method.input, variable.path)
         )

@@ -34,7 +34,7 @@ def unroll_path(template: Template, method: Method | None) -> UnrolledPath:
     wildcards: dict[int, tuple[str, Json]] = {}
     for variable in template.variables:
         name = ".".join(variable.path)
-        stop = len(template.segments) if variable.stop is None else variable.stop
+        stop = variable.end
         stars = [n for n in range(variable.start, stop) if template.segments[n].kind != "literal"]
         whole = stop - variable.start == 1
         for count, number in enumerate(stars, 1):

@@ -10,14 +10,13 @@ from bff.transcoding.exact_json import one_edit_away
 from bff.transcoding.json_codec import Codec
 from bff.transcoding.scalars import Unfit
 from bff.transcoding.setters import Part, Setter, compile_setter, is_leaf
+from bff.transcoding.switches import STRICT, Switches
 
-__all__ = ["IGNORED", "MAX_DEPTH", "Faults", "ParameterTable", "split_query"]
+__all__ = ["MAX_DEPTH", "Faults", "ParameterTable", "split_query"]
 
 MAX_DEPTH = 16
 # Setters of deeper keys and maps are kept as they are met, so that a client cannot make us grow.
 _MAX_CACHED = 256
-# Parameters of Google's APIs that every method takes; skipped unless a field has the name.
-IGNORED = ("key", "alt", "$fields", "utm_*")
 
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _MAP_KEY = re.compile(r"([^\[\]]+)\[([^\[\]]*)\]")
@@ -45,31 +44,55 @@ class Faults:
         raise ClientError(self._reason, metadata=metadata, violations=tuple(self._violations))
 
 
-def split_query(query: bytes, limit: int, faults: Faults) -> list[tuple[str, str]]:
+def split_query(
+    query: bytes, limit: int, faults: Faults, switches: Switches = STRICT
+) -> list[tuple[str, str]]:
     """Decoded keys and texts in order: split at `&`, then at the first `=`; `+` is a space.
 
     Raises ClientError TOO_MANY_PARAMETERS above `limit`. What cannot be decoded goes to `faults`.
     """
-    parts = [part for part in query.split(b"&") if part]
-    if len(parts) > limit:
+    is_strict = switches.query_flag == "empty" and switches.query_plus == "space"
+    if is_strict and b"%" not in query and b"+" not in query and query.isascii():
+        pairs = _split_plain(query.decode("ascii"), faults)
+    else:
+        pairs = _split_encoded(query, faults, switches)
+    if len(pairs) > limit:
         raise ClientError("TOO_MANY_PARAMETERS", metadata={"limit": str(limit)})
-    is_plain = b"%" not in query and b"+" not in query and query.isascii()
+    if switches.nul == "reject":
+        for name, value in pairs:
+            if "\0" in name or "\0" in value:
+                faults.add("INVALID_PARAMETER", name.replace("\0", "?"), "holds U+0000")
+    return pairs
+
+
+def _split_plain(query: str, faults: Faults) -> list[tuple[str, str]]:
     pairs: list[tuple[str, str]] = []
-    for part in parts:
-        key, _, text = part.partition(b"=")
+    for part in query.split("&"):
+        key, _, text = part.partition("=")
+        if key:
+            pairs.append((key, text))
+        elif part:
+            faults.add("INVALID_PARAMETER", "", "has no name")
+    return pairs
+
+
+def _split_encoded(query: bytes, faults: Faults, switches: Switches) -> list[tuple[str, str]]:
+    pairs: list[tuple[str, str]] = []
+    if switches.query_plus == "literal":
+        query = query.replace(b"+", b"%2B")
+    for part in query.split(b"&"):
+        key, equals, text = part.partition(b"=")
+        if not part or (not equals and switches.query_flag == "skip"):
+            continue
         try:
-            pair = (
-                (key.decode("ascii"), text.decode("ascii"))
-                if is_plain
-                else (_decoded(key), _decoded(text))
-            )
+            pair = (_decoded(key), _decoded(text))
         except Unfit as error:
             faults.add("INVALID_PARAMETER", key.decode("ascii", "replace"), str(error))
             continue
-        if not key:
+        if key:
+            pairs.append(pair)
+        else:
             faults.add("INVALID_PARAMETER", "", "has no name")
-            continue
-        pairs.append(pair)
     return pairs
 
 
@@ -89,68 +112,122 @@ class _Refused(Exception):
 
 
 class _Reading:
-    """One query as far as it is read: its parts, and what has been set already."""
+    """One query as far as it is read.
 
-    __slots__ = ("_captured", "_members", "_seen", "parts")
+    `held` has each field that is set, and its part; None for what the path says already.
+    `overruled` holds places of the path that the query took over (`query_wins`).
+    """
 
-    def __init__(self, captures: Sequence[Setter], values: Sequence[bytes | None]) -> None:
-        self.parts: list[Part] = []
-        self._seen: set[object] = set()
-        self._captured = {
-            setter.path: value for setter, value in zip(captures, values, strict=True)
-        }
-        self._members = {
-            (where, oneof): number for setter in captures for where, oneof, number in setter.oneofs
-        }
+    __slots__ = ("_captured", "_members", "_switches", "held", "overruled")
+
+    def __init__(
+        self,
+        captured: dict[tuple[int, ...], bytes | None],
+        members: dict[tuple[tuple[int, ...], str], int],
+        switches: Switches,
+    ) -> None:
+        self.held: dict[object, Part | None] = {}
+        self.overruled: set[tuple[int, ...]] = set()
+        self._switches = switches
+        self._captured = captured
+        self._members = members
 
     def take(self, setter: Setter, map_key: str, text: str) -> None:
-        identity: object = setter.path
+        path = setter.path
+        identity: object = path
         if setter.entry is None:
             value = setter.encode(text)
             octets = setter.whole(value)
         else:
             value, octets = setter.entry(map_key, text)
-            identity = (setter.path, value)
-        if identity in self._seen and not setter.field.repeated:
+            identity = (path, value)
+        if setter.field.repeated:
+            identity = (path, len(self.held))
+        elif identity in self.held and self._switches.query_duplicate == "reject":
             raise _Refused("INVALID_PARAMETER", "is given more than once")
-        self._seen.add(identity)
         for where, oneof, number in setter.oneofs:
             if self._members.setdefault((where, oneof), number) != number:
-                raise _Refused("INVALID_PARAMETER", "excludes another field that is given")
-        if setter.path not in self._captured:
-            self.parts.append((setter.path, octets))
-        elif self._captured[setter.path] not in {value, None}:
+                self._change_member(where, oneof, number)
+        if path in self._captured and not self._overrules(path, value):
+            self.held[identity] = None
+        else:
+            self.held[identity] = (path, octets)
+
+    def _overrules(self, path: tuple[int, ...], value: bytes) -> bool:
+        """Whether the value holds against the path's. Raises where a difference is refused."""
+        differs = self._captured[path] not in {value, None}
+        self.overruled.discard(path)
+        if differs and self._switches.same_field == "reject":
             raise _Refused("FIELD_CONFLICT", "differs from the value in the path")
+        wins = differs and self._switches.same_field == "query_wins"
+        if wins:
+            self.overruled.add(path)
+        return wins
+
+    def _change_member(self, where: tuple[int, ...], oneof: str, number: int) -> None:
+        """Let the last member of a oneof hold, where the route says so."""
+        old = (*where, self._members[where, oneof])
+        depth = len(old)
+        from_path = any(path[:depth] == old for path in self._captured)
+        if self._switches.query_oneof == "reject" or from_path:
+            raise _Refused("INVALID_PARAMETER", "excludes another field that is given")
+        self._members[where, oneof] = number
+        self.held = {
+            key: part for key, part in self.held.items() if part is None or part[0][:depth] != old
+        }
 
 
 class ParameterTable:
     """Which field each key of a route's query names, and the setter for it.
 
-    `body` is the rule's body: its field takes no parameters, `*` leaves none at all.
+    `body` is the rule's body: its field takes no parameters, `*` leaves none at all. `captures` are
+    the setters of the path, whose values `bind` is given in their order.
     """
 
     def __init__(
-        self, *, message: MessageType, codec: Codec, body: str, ignored: Sequence[str] = IGNORED
+        self,
+        *,
+        message: MessageType,
+        codec: Codec,
+        body: str,
+        captures: Sequence[Setter] = (),
+        switches: Switches = STRICT,
     ) -> None:
         self._message = message
+        self._paths = tuple(setter.path for setter in captures)
+        # The members of oneofs that the path picks.
+        self._picked = {
+            (where, oneof): number for setter in captures for where, oneof, number in setter.oneofs
+        }
         self._codec = codec
-        self._body = body
+        self._switches = switches
+        # With `bind` and `merge` the body leaves all of its fields to the query as well.
+        taken = (
+            switches.query_star_body != "bind"
+            if body == "*"
+            else switches.query_body_field != "merge"
+        )
+        self._body = body if taken else ""
+        ignored = switches.query_ignore
         self._ignored = frozenset(name for name in ignored if not name.endswith("*"))
         self._ignored_starts = tuple(name[:-1] for name in ignored if name.endswith("*"))
         self._cached: dict[str, Setter] = {}
         self._setters: dict[str, Setter] = {}
-        if body != "*":
+        if self._body != "*":
             self._fill()
 
     def bind(
         self,
         pairs: list[tuple[str, str]],
-        captures: Sequence[Setter],
         values: Sequence[bytes | None],
         faults: Faults,
-    ) -> list[Part]:
-        """Parts for the query's pairs; what conflicts with `values` of the path goes to `faults`."""
-        reading = _Reading(captures, values)
+    ) -> tuple[list[Part], set[tuple[int, ...]]]:
+        """Parts for the query's pairs, and the places of the path that they take over.
+
+        What conflicts with `values` of the path goes to `faults`.
+        """
+        captured = dict(zip(self._paths, values, strict=True))
+        reading = _Reading(captured, self._picked.copy(), self._switches)
         for key, text in pairs:
             try:
                 setter, map_key = self._find(key)
@@ -160,14 +237,25 @@ class ParameterTable:
                 faults.add("INVALID_PARAMETER", key, str(error))
             except _Refused as refused:
                 faults.add(refused.reason, key, refused.text)
-        return reading.parts
+        return [part for part in reading.held.values() if part is not None], reading.overruled
+
+    def setter_at(self, path: tuple[int, ...]) -> Setter:
+        """The setter of a field that this table has bound, by its place."""
+        message: MessageType | None = self._message
+        fields: list[Field] = []
+        for number in path:
+            assert message is not None  # the place of a setter leads through messages
+            fields.append(next(field for field in message.fields if field.number == number))
+            message = fields[-1].message
+        return compile_setter(fields, self._codec, self._switches)
 
     def _find(self, key: str) -> tuple[Setter | None, str]:
         """The setter for a key, and the key of the map entry; no setter where the key is skipped."""
         setter = self._setters.get(key)
         if setter is not None:
             return setter, ""
-        entry = None if self._body == "*" else _MAP_KEY.fullmatch(key)
+        is_map_text = self._body != "*" and self._switches.query_map == "bracket"
+        entry = _MAP_KEY.fullmatch(key) if is_map_text else None
         if entry is not None and entry[1] not in self._message.by_name and "." not in entry[1]:
             entry = None
         name = entry[1] if entry else key
@@ -175,15 +263,33 @@ class ParameterTable:
         if setter is None:
             if key in self._ignored or key.startswith(self._ignored_starts):
                 return None, ""
-            setter = self._resolve(name, is_entry=entry is not None)
+            found = self._resolve(name, is_entry=entry is not None)
+            if found is None:
+                return None, ""
+            setter = found
             if len(self._cached) < _MAX_CACHED:
                 self._cached[key if entry is None else f"{name}[]"] = setter
         return setter, entry[2] if entry else ""
 
-    def _resolve(self, key: str, *, is_entry: bool) -> Setter:
+    def _resolve(self, key: str, *, is_entry: bool) -> Setter | None:
+        """The setter for a path of names; None where such a key is skipped."""
         if self._body == "*":
+            if self._switches.query_star_body == "ignore":
+                return None
             raise _Refused("UNKNOWN_PARAMETER", "is not known; fields go into the body")
-        names = key.split(".")
+        fields = self._fields_of(key.split("."))
+        if fields is None:
+            return None
+        if fields[0].name == self._body:
+            if self._switches.query_body_field == "ignore":
+                return None
+            raise _Refused("FIELD_CONFLICT", "belongs to the body")
+        if not is_leaf(fields[-1]) or fields[-1].is_map != is_entry:
+            raise _Refused("INVALID_PARAMETER", "is no single value")
+        return compile_setter(fields, self._codec, self._switches)
+
+    def _fields_of(self, names: list[str]) -> list[Field] | None:
+        """The fields that a path of names leads through; None where an unknown one is skipped."""
         if len(names) > MAX_DEPTH:
             raise _Refused("TOO_MANY_PARAMETERS", "goes too deep")
         message: MessageType | None = self._message
@@ -193,16 +299,14 @@ class ParameterTable:
                 raise _Refused("INVALID_PARAMETER", "names a part of a value that has none")
             field = message.by_name.get(name)
             if field is None:
+                if self._switches.query_unknown == "ignore":
+                    return None
                 near = one_edit_away(name, tuple(message.by_name))
                 text = f"is not known; did you mean {near}?" if near else "is not known"
                 raise _Refused("UNKNOWN_PARAMETER", text)
             fields.append(field)
             message = None if is_leaf(field) else field.message
-        if fields[0].name == self._body:
-            raise _Refused("FIELD_CONFLICT", "belongs to the body")
-        if not is_leaf(fields[-1]) or fields[-1].is_map != is_entry:
-            raise _Refused("INVALID_PARAMETER", "is no single value")
-        return compile_setter(fields, self._codec)
+        return fields
 
     def _fill(self) -> None:
         """Every key of depth 2, then of depth 1: a whole name wins over the same text as a path."""
@@ -218,7 +322,7 @@ class ParameterTable:
     def _keep(self, fields: tuple[Field, ...]) -> None:
         if not is_leaf(fields[-1]) or fields[-1].is_map:
             return
-        setter = compile_setter(fields, self._codec)
+        setter = compile_setter(fields, self._codec, self._switches)
         message = self._message
         keys = [""]
         for field in fields:

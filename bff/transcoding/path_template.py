@@ -14,7 +14,7 @@ import re
 from typing import Final, Literal
 from urllib.parse import unquote_to_bytes
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 __all__ = [
     "MAX_BYTES",
@@ -68,8 +68,9 @@ class Segment(Struct, frozen=True):
 class Variable(Struct, frozen=True, kw_only=True):
     """`{path=...}`: the field path, and which segments it covers: `start` up to, not with, `stop`.
 
-    `stop` is None when the last segment is `**`: the variable then takes all that is left. `multi`
-    is True for more than one segment or a `**`; its value keeps encoded slashes as sent.
+    `stop` is None where the variable takes all that is left, below zero where literals follow a
+    `**`: so many segments from the end are not its own. `multi` is True for more than one segment
+    or a `**`; its value keeps encoded slashes as sent.
     """
 
     path: tuple[str, ...]
@@ -77,6 +78,8 @@ class Variable(Struct, frozen=True, kw_only=True):
     stop: int | None
     multi: bool
     column: int = 1
+    # The segment of the template after its last one.
+    end: int = 0
 
 
 class Template(Struct, frozen=True, kw_only=True):
@@ -93,8 +96,8 @@ class Template(Struct, frozen=True, kw_only=True):
         return self.segments, self.verb
 
 
-def parse_template(text: str) -> Template:
-    """Read one path template.
+def parse_template(text: str, *, tail: bool = False) -> Template:
+    """Read one path template; `tail` allows literals after `**`.
 
     Raises TemplateError for the first violation of the grammar or of a bound, with its column.
     """
@@ -102,14 +105,15 @@ def parse_template(text: str) -> Template:
         raise TemplateError(f"a template has at most {MAX_BYTES} bytes", 1)
     if not text.startswith("/"):
         raise TemplateError('a template starts with "/"', 1)
-    return _Parser(text).parse()
+    return _Parser(text, tail=tail).parse()
 
 
 class _Parser:
     """A cursor over the text. Each method reads one production and leaves `at` behind it."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, tail: bool) -> None:
         self.text = text
+        self.tail = tail
         self.at = 0
         self.segments: list[Segment] = []
         self.variables: list[Variable] = []
@@ -127,9 +131,15 @@ class _Parser:
         return Template(
             text=self.text,
             segments=tuple(self.segments),
-            variables=tuple(self.variables),
+            variables=tuple(self._counted_from_end(each) for each in self.variables),
             verb=self.verb,
         )
+
+    def _counted_from_end(self, variable: Variable) -> Variable:
+        """The variable that holds the `**`, once it is known what follows it."""
+        if variable.stop is not None or variable.end == len(self.segments):
+            return variable
+        return structs.replace(variable, stop=variable.end - len(self.segments))
 
     def _peek(self) -> str:
         return self.text[self.at : self.at + 1]
@@ -150,10 +160,7 @@ class _Parser:
 
     def _plain_segment(self, *, in_variable: bool) -> None:
         begin = self.at
-        if self.segments and self.segments[-1].kind == "**":
-            raise self._error('"**" must be the last segment', begin)
-        if len(self.segments) == MAX_SEGMENTS:
-            raise self._error(f"a template has at most {MAX_SEGMENTS} segments", begin)
+        self._need_room(begin, literal=self._peek() != "*")
         if self._peek() != "*":
             self.segments.append(Segment("literal", self._segment_literal(in_variable=in_variable)))
             return
@@ -219,23 +226,29 @@ class _Parser:
         if self._peek() != "}":
             raise self._error('expected "}"')
         self.at += 1
-        open_end = self.segments[-1].kind == "**"
+        covered = self.segments[start:]
+        open_end = any(each.kind == "**" for each in covered)
         self.variables.append(
             Variable(
                 path=path,
                 start=start,
                 stop=None if open_end else len(self.segments),
-                multi=open_end or len(self.segments) - start > 1,
+                multi=open_end or len(covered) > 1,
                 column=begin + 1,
+                end=len(self.segments),
             )
         )
 
     def _implied_star(self, begin: int) -> None:
-        if self.segments and self.segments[-1].kind == "**":
-            raise self._error('"**" must be the last segment', begin)
+        self._need_room(begin, literal=False)
+        self.segments.append(Segment("*"))
+
+    def _need_room(self, begin: int, *, literal: bool) -> None:
+        if any(each.kind == "**" for each in self.segments) and not (self.tail and literal):
+            after = "only literals can follow it" if self.tail else "it must be the last segment"
+            raise self._error(f'"**" takes all that is left; {after}', begin)
         if len(self.segments) == MAX_SEGMENTS:
             raise self._error(f"a template has at most {MAX_SEGMENTS} segments", begin)
-        self.segments.append(Segment("*"))
 
     def _variable_segments(self) -> None:
         while True:

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from typing import Final, Generic, TypeVar
 from urllib.parse import unquote_to_bytes
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from bff.transcoding.captures import prepare_capture, prepare_raw_capture
 from bff.transcoding.path_template import Segment, Template
+from bff.transcoding.switches import STRICT, Switches
 
 __all__ = ["Found", "RouteTrie", "WrongMethod"]
 
@@ -36,44 +37,84 @@ class Found(Struct, Generic[T], frozen=True, gc=False):
 
 
 class WrongMethod(Struct, frozen=True):
-    """The path is known, the method is not; `allow` is sorted and complete (RFC 9110 10.2.1)."""
+    """The path is known, the method is not; `allow` is sorted and complete (RFC 9110 10.2.1).
+
+    `status` is what the best of the path's routes wants said: 405, 501, or 404 as if it were not there.
+    """
 
     allow: tuple[str, ...]
+    status: int = 405
 
 
 class _Entry(Generic[T]):
     """One route at a leaf. `capture` turns the path's segments into texts; `found` serves if none."""
 
-    __slots__ = ("capture", "found", "implied_head", "raw_capture", "single", "value")
+    __slots__ = (
+        "_binds_empty",
+        "_no_verb_from",
+        "_stars",
+        "capture",
+        "found",
+        "implied_head",
+        "raw_capture",
+        "single",
+        "value",
+        "wrong_method",
+    )
 
-    def __init__(self, template: Template, value: T, *, implied_head: bool) -> None:
+    def __init__(
+        self, template: Template, value: T, switches: Switches, *, implied_head: bool
+    ) -> None:
         self.value = value
         self.implied_head = implied_head
+        self.wrong_method = switches.wrong_method
         self.found: Found[T] = Found(value, (), implied_head)
         # Segment i of the template is item i + 1 of the split path, whose item 0 is empty.
-        spans = tuple(
-            (v.start + 1, None if v.stop is None else v.stop + 1, v.multi)
-            for v in template.variables
-        )
+        spans = tuple((v.start + 1, _after(v.stop), v.multi) for v in template.variables)
         # The commonest shape, one variable of one segment, is a plain index; 0 says "another shape".
         self.single = spans[0][0] if len(spans) == 1 and not spans[0][2] else 0
         self.raw_capture = prepare_raw_capture(spans)
-        self.capture = prepare_capture(spans)
+        self.capture = prepare_capture(spans, switches.path_decoding)
+        kinds = [segment.kind for segment in template.segments]
+        self._stars = tuple(at for at, kind in enumerate(kinds, 1) if kind == "*")
+        self._binds_empty = switches.empty_segment == "bind"
+        # Where a last segment with an unregistered verb would be a wildcard's; 0: may be.
+        refuses_verb = switches.verb_unregistered == "no_match" and kinds[-1] != "literal"
+        self._no_verb_from = len(kinds) if refuses_verb and not template.verb else 0
+
+    def takes(self, segments: list[str]) -> bool:
+        """Whether this route, having switches of its own or such neighbours, takes the path."""
+        if not self._binds_empty and any(not segments[at] for at in self._stars):
+            return False
+        return (
+            not self._no_verb_from
+            or len(segments) <= self._no_verb_from
+            or ":" not in segments[-1][1:-1]
+        )
+
+
+def _after(stop: int | None) -> int | None:
+    """A variable's end in the split path; below zero it counts from the end of either."""
+    return stop + 1 if stop is not None and stop > 0 else stop
 
 
 _Table = dict[str, _Entry[T]]
 
 
 class _Node(Generic[T]):
-    """A place in the trie. `ends` (path ends here) and `tails` (`**` from here): verb -> methods."""
+    """A place in the trie. `ends` (path ends here) and `tails` (`**` from here): verb -> methods.
 
-    __slots__ = ("ends", "literals", "plain", "star", "tails")
+    `suffixes` are the tails that go on with literals, longest first.
+    """
+
+    __slots__ = ("ends", "literals", "plain", "star", "suffixes", "tails")
 
     def __init__(self) -> None:
         self.literals: dict[str, _Node[T]] = {}
         self.star: _Node[T] | None = None
         self.ends: dict[str, _Table[T]] = {}
         self.tails: dict[str, _Table[T]] = {}
+        self.suffixes: dict[tuple[str, ...], dict[str, _Table[T]]] = {}
         # `ends[""]`, one lookup nearer.
         self.plain: _Table[T] | None = None
 
@@ -86,7 +127,7 @@ class RouteTrie(Generic[T]):
     full search. The number of routes changes none of these.
     """
 
-    __slots__ = ("_root", "_static", "_verb_colons", "_verbs")
+    __slots__ = ("_binds_empty", "_is_picky", "_root", "_static", "_verb_colons", "_verbs")
 
     def __init__(self) -> None:
         self._root: _Node[T] = _Node()
@@ -95,25 +136,52 @@ class RouteTrie(Generic[T]):
         self._verbs: set[str] = set()
         # How many colons a registered verb holds at most: so many splits of a segment are worth trying.
         self._verb_colons = 0
+        # Whether some route's "*" takes an empty segment; whether some route must be asked itself.
+        self._binds_empty = False
+        self._is_picky = False
 
     def insert(
-        self, template: Template, method: str, value: T, *, implied_head: bool = True
+        self,
+        template: Template,
+        method: str,
+        value: T,
+        *,
+        implied_head: bool = True,
+        switches: Switches = STRICT,
     ) -> T | None:
         """Add a route; `method` is a method token, or `*` for any.
 
         Returns the value already there under the same method and an equal shape, which stays; None
-        when the route went in. A GET also answers HEAD unless `implied_head` is False.
+        when the route went in. A GET also answers HEAD unless `implied_head` or the switch is False.
         Raises ValueError for CONNECT and TRACE.
         """
         if method in _NEVER:
             raise ValueError(f"{method} is never routed")
+        implied_head = implied_head and switches.implied_head
+        self._binds_empty |= switches.empty_segment == "bind"
+        self._is_picky |= self._binds_empty or switches.verb_unregistered == "no_match"
+        held = self._insert(template, method, value, switches, implied_head=implied_head)
+        if held is None and switches.trailing_slash == "ignore" and _may_end_in_slash(template):
+            slashed = _with_slash(template)
+            self._insert(slashed, method, value, switches, implied_head=implied_head)
+        return held
+
+    def _insert(
+        self,
+        template: Template,
+        method: str,
+        value: T,
+        switches: Switches,
+        *,
+        implied_head: bool,
+    ) -> T | None:
         table = self._table(template)
         present = table.get(method)
         if present is not None and not present.implied_head:
             return present.value
-        table[method] = _Entry(template, value, implied_head=False)
+        table[method] = _Entry(template, value, switches, implied_head=False)
         if method == "GET" and implied_head and "HEAD" not in table:
-            table["HEAD"] = _Entry(template, value, implied_head=True)
+            table["HEAD"] = _Entry(template, value, switches, implied_head=True)
         self._index_static(template, table)
         return None
 
@@ -154,14 +222,15 @@ class RouteTrie(Generic[T]):
         keys = _decode_keys(segments)
         for table, ends in self._leaves(segments, keys, self._splits(segments)):
             entry = _entry_for(table, method)
-            if entry is not None:
+            if entry is not None and (not self._is_picky or entry.takes(ends)):
                 yield Found(entry.value, entry.capture(ends), entry.implied_head)
 
     def find_all_methods(self, path: str) -> tuple[str, ...]:
         """Every method that some route takes on this path, as `Allow` lists them; empty if unknown."""
         segments = path.split("/")
         keys = _decode_keys(segments)
-        return self._allow(segments, keys, self._splits(segments))
+        refusal = self._refusal(segments, keys, self._splits(segments))
+        return refusal.allow if refusal is not None else ()
 
     def _find_hard(self, method: str, path: str) -> Found[T] | WrongMethod | None:
         segments = path.split("/")
@@ -174,21 +243,28 @@ class RouteTrie(Generic[T]):
     ) -> Found[T] | WrongMethod | None:
         for table, ends in self._leaves(segments, keys, splits):
             entry = _entry_for(table, method)
-            if entry is not None:
+            if entry is not None and (not self._is_picky or entry.takes(ends)):
                 return Found(entry.value, entry.capture(ends), entry.implied_head)
-        allow = self._allow(segments, keys, splits)
-        return WrongMethod(allow) if allow else None
+        return self._refusal(segments, keys, splits)
 
-    def _allow(self, segments: list[str], keys: list[str], splits: "_Splits") -> tuple[str, ...]:
+    def _refusal(
+        self, segments: list[str], keys: list[str], splits: "_Splits"
+    ) -> WrongMethod | None:
+        """Every method that the path's routes take; None where it has no routes."""
         methods: set[str] = set()
-        for table, _ in self._leaves(segments, keys, splits):
-            methods.update(table)
+        status = 0
+        for table, ends in self._leaves(segments, keys, splits):
+            for method, entry in table.items():
+                if not self._is_picky or entry.takes(ends):
+                    methods.add(method)
+                    status = status or entry.wrong_method
         if "*" in methods:
             methods.remove("*")
             methods.update(_ANY_METHODS)
-        if methods:
-            methods.add("OPTIONS")
-        return tuple(sorted(methods))
+        if not methods:
+            return None
+        methods.add("OPTIONS")
+        return WrongMethod(tuple(sorted(methods)), status)
 
     def _splits(self, segments: list[str]) -> "_Splits":
         """The ways to cut a registered verb off the last segment: longest verb first.
@@ -216,30 +292,31 @@ class RouteTrie(Generic[T]):
         Depth first with our own stack; a node hangs at one depth, so each is visited at most once.
         """
         last = len(segments) - 1
-        # Either a node to go on from, or the tables of a `**` whose turn comes after its siblings.
-        stack: list[tuple[int, _Node[T] | None, dict[str, _Table[T]]]] = [(1, self._root, {})]
+        empty = self._binds_empty
+        # A node to go on from, or one whose `**` has its turn after its siblings.
+        stack: list[tuple[int, _Node[T], bool]] = [(1, self._root, False)]
         while stack:
-            depth, node, tails = stack.pop()
-            if node is None:
-                yield from _ends(tails, segments, splits)
+            depth, node, is_tail = stack.pop()
+            if is_tail:
+                yield from _tail_ends(node, depth, segments, keys, splits)
                 continue
             if depth == last:
-                yield from _last_step(node, segments, keys[last], splits)
+                yield from _last_step(node, segments, keys, splits, binds_empty=empty)
                 continue
-            if node.tails:
-                stack.append((depth, None, node.tails))
-            if node.star is not None and segments[depth]:
-                stack.append((depth + 1, node.star, {}))
+            if node.tails or node.suffixes:
+                stack.append((depth, node, True))
+            if node.star is not None and (segments[depth] or empty):
+                stack.append((depth + 1, node.star, False))
             below = node.literals.get(keys[depth])
             if below is not None:
-                stack.append((depth + 1, below, {}))
+                stack.append((depth + 1, below, False))
 
     def _table(self, template: Template) -> _Table[T]:
         node = self._root
         leaves = node.ends
-        for segment in template.segments:
+        for index, segment in enumerate(template.segments):
             if segment.kind == "**":
-                leaves = node.tails
+                leaves = _tails_of(node, template.segments[index + 1 :])
                 break
             node = _child(node, segment)
             leaves = node.ends
@@ -276,6 +353,36 @@ def _child(node: _Node[T], segment: Segment) -> _Node[T]:
     return node.star
 
 
+def _tails_of(node: _Node[T], after: tuple[Segment, ...]) -> dict[str, _Table[T]]:
+    """The leaves of a `**` at this node, with what literals follow it."""
+    if not after:
+        return node.tails
+    suffix = tuple(segment.text for segment in after)
+    if suffix not in node.suffixes:
+        node.suffixes[suffix] = {}
+        longest_first = sorted(node.suffixes.items(), key=lambda item: -len(item[0]))
+        node.suffixes = dict(longest_first)
+    return node.suffixes[suffix]
+
+
+def _may_end_in_slash(template: Template) -> bool:
+    """Not after a verb; a `**` at the end has the slash anyway."""
+    return not template.verb and template.segments[-1].kind != "**"
+
+
+def _with_slash(template: Template) -> Template:
+    """The template of the same path with a slash behind it."""
+    opens = any(segment.kind == "**" for segment in template.segments)
+    variables = tuple(
+        structs.replace(
+            each, stop=(each.stop or 0) - 1 if opens and (each.stop or 0) <= 0 else each.stop
+        )
+        for each in template.variables
+    )
+    segments = (*template.segments, Segment("literal"))
+    return structs.replace(template, segments=segments, variables=variables)
+
+
 def _entry_for(table: _Table[T], method: str) -> _Entry[T] | None:
     entry = table.get(method)
     if entry is None and method not in _NEVER:
@@ -294,25 +401,41 @@ def _ends(
         yield tables[""], segments
 
 
+def _tail_ends(
+    node: _Node[T], depth: int, segments: list[str], keys: list[str], splits: _Splits
+) -> Iterator[tuple[_Table[T], list[str]]]:
+    """The leaves of a node's `**`, which takes from `depth` on: first those that go on after it."""
+    for suffix, tables in node.suffixes.items():
+        count = len(suffix)
+        if len(segments) - depth < count or tuple(keys[-count:-1]) != suffix[:-1]:
+            continue
+        for head, verb, without_verb in splits:
+            if head == suffix[-1] and verb in tables:
+                yield tables[verb], without_verb
+        if keys[-1] == suffix[-1] and "" in tables:
+            yield tables[""], segments
+    yield from _ends(node.tails, segments, splits)
+
+
 def _last_step(
-    node: _Node[T], segments: list[str], key: str, splits: _Splits
+    node: _Node[T], segments: list[str], keys: list[str], splits: _Splits, *, binds_empty: bool
 ) -> Iterator[tuple[_Table[T], list[str]]]:
     """The leaves of the path's last segment. `**` may take nothing, so it is also asked one step on."""
     # With verbs the one segment may name several literals: "a:b" is "a" with a verb, or "a:b".
     steps = [(node.literals.get(head), verb, cut) for head, verb, cut in splits]
-    steps.append((node.literals.get(key), "", segments))
+    steps.append((node.literals.get(keys[-1]), "", segments))
     for below, verb, cut in steps:
         if below is not None and verb in below.ends:
             yield below.ends[verb], cut
     for below, verb, cut in steps:
         if below is not None and verb in below.tails:
             yield below.tails[verb], cut
-    star = node.star
+    star, first = node.star, segments[-1][:1]
     # A last segment that begins with a colon has nothing before it that "*" could be.
-    if star is not None and segments[-1][:1] not in {"", ":"}:
+    if star is not None and first != ":" and (first or binds_empty):
         yield from _ends(star.ends, segments, splits)
         yield from _ends(star.tails, segments, splits)
-    yield from _ends(node.tails, segments, splits)
+    yield from _tail_ends(node, len(segments) - 1, segments, keys, splits)
 
 
 def _decode_key(segment: str) -> str:

@@ -17,6 +17,7 @@ from bff.core.schema import EnumType, Field
 __all__ = [
     "INTEGER_RANGES",
     "JSON_NUMBER",
+    "MESSAGE_WIRE",
     "SCALAR_MESSAGES",
     "WRAPPERS",
     "Encode",
@@ -33,6 +34,7 @@ __all__ = [
     "read_timestamp",
     "tag",
     "varint",
+    "wrapper_reader",
 ]
 
 # Text to value; raises Unfit with a sentence that a stranger may read.
@@ -67,6 +69,8 @@ _TIMESTAMP = re.compile(
 _DURATION = re.compile(r"(-?)(0|[1-9][0-9]{0,11})(?:\.([0-9]{1,9}))?s")
 _BASE64 = re.compile(r"([A-Za-z0-9+/]*)(={0,2})")
 _BASE64_URL = re.compile(r"([A-Za-z0-9_-]*)(={0,2})")
+# Names of fields, map keys and `*`, parted by dots.
+_MASK_PATH = re.compile(r"(?:\*|[A-Za-z0-9]+)(?:\.(?:\*|[A-Za-z0-9]+))*")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # 0001-01-01T00:00:00Z to 9999-12-31T23:59:59Z, google/protobuf/timestamp.proto
 _SECONDS = (-62_135_596_800, 253_402_300_799)
@@ -186,9 +190,10 @@ def read_field_mask(text: str) -> tuple[str, ...]:
         raise Unfit("must name fields in camelCase")
     if not text:
         return ()
-    return tuple(
-        "".join(f"_{c.lower()}" if c.isupper() else c for c in path) for path in text.split(",")
-    )
+    paths = text.split(",")
+    if not all(_MASK_PATH.fullmatch(path) for path in paths):
+        raise Unfit("must name fields in camelCase, with commas between them")
+    return tuple("".join(f"_{c.lower()}" if c.isupper() else c for c in path) for path in paths)
 
 
 def _read_bool(text: str) -> bool:
@@ -245,8 +250,9 @@ def _two_numbers(pair: tuple[int, int]) -> bytes:
     return head + b"\x10" + varint(nanos) if nanos else head
 
 
-def _wrapper_reader(kind: str) -> Parse:
-    read, (wire_type, encode) = _READERS[kind], _ENCODERS[kind]
+def wrapper_reader(kind: str, read: Parse) -> Parse:
+    """A text, read by `read`, as the wire octets of the wrapper message of this kind."""
+    wire_type, encode = _ENCODERS[kind]
     head, empty = tag(1, wire_type), encode(_DEFAULTS.get(kind, 0))
 
     def read_wrapper(text: str) -> bytes:
@@ -290,14 +296,23 @@ _DEFAULTS: dict[str, Any] = {
     "float": 0.0,
 }
 
+
+def _paths(paths: tuple[str, ...]) -> bytes:
+    return b"".join([b"\x0a" + _encode_string(path) for path in paths])
+
+
 # Messages whose JSON form is one scalar: text to the message's wire octets.
 SCALAR_MESSAGES: dict[str, Parse] = {
     "google.protobuf.Timestamp": lambda text: _two_numbers(read_timestamp(text)),
     "google.protobuf.Duration": lambda text: _two_numbers(read_duration(text)),
-    "google.protobuf.FieldMask": lambda text: b"".join(
-        b"\x0a" + _encode_string(path) for path in read_field_mask(text)
-    ),
-    **{name: _wrapper_reader(kind) for name, kind in WRAPPERS.items()},
+    "google.protobuf.FieldMask": lambda text: _paths(read_field_mask(text)),
+    **{name: wrapper_reader(kind, _READERS[kind]) for name, kind in WRAPPERS.items()},
+}
+# What a reader of such a message gives, to the message's wire octets.
+MESSAGE_WIRE: dict[str, Encode] = {
+    "google.protobuf.Timestamp": _two_numbers,
+    "google.protobuf.Duration": _two_numbers,
+    "google.protobuf.FieldMask": _paths,
 }
 
 

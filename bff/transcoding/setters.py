@@ -13,6 +13,7 @@ from msgspec import Struct, structs
 from bff.core.errors import ClientError
 from bff.core.schema import Field
 from bff.transcoding.json_codec import Codec
+from bff.transcoding.lenient import lenient_parser
 from bff.transcoding.scalars import (
     SCALAR_MESSAGES,
     Parse,
@@ -22,6 +23,7 @@ from bff.transcoding.scalars import (
     parser,
     tag,
 )
+from bff.transcoding.switches import STRICT, Switches
 
 __all__ = ["JSON_MESSAGES", "Part", "Setter", "assemble", "compile_setter", "is_leaf"]
 
@@ -61,8 +63,8 @@ def is_leaf(field: Field) -> bool:
     return field.kind != "group"
 
 
-def _json_parser(codec: Codec, full_name: str) -> Parse:
-    read = codec.reader(full_name)
+def _json_parser(codec: Codec, full_name: str, switches: Switches) -> Parse:
+    read = codec.reader(full_name, switches)
 
     def parse(text: str) -> bytes:
         try:
@@ -73,17 +75,17 @@ def _json_parser(codec: Codec, full_name: str) -> Parse:
     return parse
 
 
-def compile_setter(fields: Sequence[Field], codec: Codec) -> Setter:
+def compile_setter(fields: Sequence[Field], codec: Codec, switches: Switches = STRICT) -> Setter:
     """The setter of the last field, reached through the messages of the others.
 
-    Raises ValueError if no text can set it.
+    Raises ValueError if no text can set it, or names of an enum clash.
     """
     field = fields[-1]
     if not is_leaf(field):
         raise ValueError(f"{field.name} cannot be set by a text")
-    parse = parser(field)
+    parse = lenient_parser(field, switches) or parser(field)
     if parse is None and field.message is not None:
-        parse = _json_parser(codec, field.message.full_name)
+        parse = _json_parser(codec, field.message.full_name, switches)
     assert parse is not None  # every leaf is a scalar, an enum, or one of the two sets
     head, encode_value, default = encoder(field)
     path = tuple(each.number for each in fields)

@@ -6,6 +6,7 @@ import pytest
 
 from bff.core.errors import ClientError, GatewayError, UpstreamError
 from bff.transcoding.json_codec import Codec
+from bff.transcoding.switches import Switches
 from tests.support.proto_sets import KITCHEN, compile_set
 
 KIND = "kitchen.v1.Kitchen"
@@ -191,7 +192,7 @@ def test_hundred_messages_deep_is_taken(codec: Codec) -> None:
 
 @_rule(99)
 def test_json_depth_lowers_the_bound_and_strings_do_not_count(codec: Codec) -> None:
-    read = codec.reader(KIND, json_depth=2)
+    read = codec.reader(KIND, Switches(json_depth=2))
 
     assert read(b'{"text":"[[[[{{\\"[[[","child":{}}') is not None
     with pytest.raises(ClientError) as caught:

@@ -1,0 +1,103 @@
+"""Presets of `transcoding`: one table that fixes every switch, and which level's word holds.
+
+A block that names a preset sets every switch anew; the switches beside it then stand out from it.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from msgspec import Struct
+
+from bff.config.switches import Transcoding
+
+__all__ = [
+    "DEFAULT_PRESET",
+    "PRESETS",
+    "PRESET_TABLE",
+    "SwitchInForce",
+    "SwitchValue",
+    "switches_in_force",
+]
+
+SwitchValue = str | int | bool | tuple[str, ...]
+DEFAULT_PRESET = "strict"
+PRESETS = (DEFAULT_PRESET, "grpc-gateway", "envoy")
+
+# Parameters of Google's APIs that every method takes.
+_GOOGLE = ("key", "alt", "$fields", "utm_*")
+
+# Switch -> its value under strict, grpc-gateway, envoy.
+PRESET_TABLE: dict[str, tuple[SwitchValue, SwitchValue, SwitchValue]] = {
+    "same_field": ("reject", "path_wins", "path_wins"),
+    "query_unknown": ("reject", "ignore", "reject"),
+    "query_ignore": (_GOOGLE, (), _GOOGLE),
+    "query_duplicate": ("reject", "reject", "last"),
+    "query_oneof": ("reject", "reject", "last"),
+    "query_star_body": ("reject", "ignore", "bind"),
+    "query_body_field": ("reject", "ignore", "merge"),
+    "query_plus": ("space", "space", "literal"),
+    "query_flag": ("empty", "empty", "skip"),
+    "query_map": ("bracket", "bracket", "off"),
+    "query_bool": ("protojson", "go", "protojson"),
+    "query_duration": ("protojson", "go", "protojson"),
+    "query_mask": ("protojson", "verbatim", "protojson"),
+    "query_enum_number": ("open", "known", "open"),
+    "enum_case": ("exact", "exact", "exact"),
+    "json_unknown": ("reject", "ignore", "ignore"),
+    "json_duplicates": ("reject", "reject", "last"),
+    "json_depth": (100, 100, 100),
+    "nul": ("accept", "accept", "accept"),
+    "unexpected_body": ("reject", "ignore", "ignore"),
+    "content_type": (415, "any", 415),
+    "path_decoding": ("except_slash", "all", "except_reserved"),
+    "trailing_slash": ("distinct", "distinct", "ignore"),
+    "empty_segment": ("no_match", "bind", "no_match"),
+    "verb_unregistered": ("plain", "plain", "plain"),
+    "template_tail": ("error", "allow", "allow"),
+    "body_on_get": ("error", "error", "allow"),
+    "body_on_delete": ("error", "allow", "allow"),
+    "wrong_method": (405, 501, 404),
+    "implied_head": (True, False, False),
+    "emit_unpopulated": (False, True, False),
+    "int64": ("string", "string", "string"),
+    "enums": ("name", "name", "name"),
+    "names": ("json", "json", "json"),
+    "error_format": ("aip193", "status", "status"),
+    "not_acceptable": ("json", "json", "json"),
+    "show_errors": ((), (), ()),
+    "patch_mask": (True, True, False),
+}
+
+
+class SwitchInForce(Struct, frozen=True):
+    """One switch of one route: its value, and which word of the configuration gave it."""
+
+    name: str
+    value: SwitchValue
+    origin: str
+
+
+def switches_in_force(
+    levels: Sequence[tuple[Transcoding | None, Callable[[str], str]]],
+) -> tuple[SwitchInForce, ...]:
+    """Every switch from the blocks of several levels, far to near, each with what tells a key's place.
+
+    A nearer block decides, switch by switch; a block's `preset` decides all of them, before the
+    switches written beside it.
+    """
+    values = dict(_of_preset(DEFAULT_PRESET, f"preset {DEFAULT_PRESET} (default)"))
+    for block, place in levels:
+        if block is None:
+            continue
+        written = block.model_fields_set
+        if "preset" in written:
+            values = dict(_of_preset(block.preset, f"preset {block.preset} ({place('preset')})"))
+        for name in PRESET_TABLE:
+            if name in written:
+                values[name] = SwitchInForce(name, getattr(block, name), place(name))
+    return tuple(values.values())
+
+
+def _of_preset(preset: str, origin: str) -> Iterable[tuple[str, SwitchInForce]]:
+    column = PRESETS.index(preset)
+    for name, row in PRESET_TABLE.items():
+        yield name, SwitchInForce(name, row[column], origin)
