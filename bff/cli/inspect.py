@@ -7,11 +7,16 @@ import msgspec
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from bff.cli.offline import compile_offline
 from bff.cli.report import console, errors, print_problems, problems_json
+from bff.config.presets import SwitchValue
 from bff.core.errors import ConfigError
 from bff.pipeline.route import CompiledRoute
+from bff.snapshot.compiler import Compiled
+from bff.snapshot.routes import ServedBinding
+from bff.transcoding.route_trie import Found
 
 __all__ = ["check", "routes"]
 
@@ -19,8 +24,14 @@ _PIPED_WIDTH = 240
 _Mappings = Annotated[Path, typer.Argument(help="Folder of mapping files, or one file.")]
 _Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 
+_Explain = Annotated[
+    str, typer.Option("--explain-preset", help='Switches of one route, such as "GET /v1/x".')
+]
 
-def check(mappings: _Mappings = Path("mappings"), as_json: _Json = False) -> None:
+
+def check(
+    mappings: _Mappings = Path("mappings"), as_json: _Json = False, explain_preset: _Explain = ""
+) -> None:
     """Judge the mapping files against the protos: every problem at once. Exit 0: sound, 1: findings."""
     try:
         document, compiled = compile_offline(mappings)
@@ -32,6 +43,9 @@ def check(mappings: _Mappings = Path("mappings"), as_json: _Json = False) -> Non
             count = len(error.problems)
             errors.print(f"{count} problem{'s' if count != 1 else ''}", style="red")
         raise typer.Exit(1) from None
+    if explain_preset:
+        _explain(compiled, explain_preset, as_json=as_json)
+        return
     if as_json:
         problems_json(compiled.warnings)
         return
@@ -41,6 +55,47 @@ def check(mappings: _Mappings = Path("mappings"), as_json: _Json = False) -> Non
         f"version {compiled.tools.version}",
         style="green",
     )
+
+
+def _explain(compiled: Compiled, asked: str, *, as_json: bool) -> None:
+    """The switches of one route, each with the word of the configuration that gave it."""
+    served = _served_at(compiled, asked)
+    if served is None:
+        errors.print(f"no mapped route takes {asked!r}; write it as GET /v1/x", style="red")
+        raise typer.Exit(1)
+    rows = [(s.name, _switch_text(s.value), s.origin) for s in served.switches.in_force]
+    if as_json:
+        names = ("switch", "value", "origin")
+        console.print(
+            msgspec.json.encode([dict(zip(names, row, strict=True)) for row in rows]).decode()
+        )
+        return
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("SWITCH", "VALUE", "ORIGIN"):
+        table.add_column(name, no_wrap=name != "ORIGIN", overflow="fold")
+    for row in rows:
+        # As texts, since a list in brackets would be markup.
+        table.add_row(*map(Text, row))
+    (console if console.is_terminal else Console(width=_PIPED_WIDTH)).print(table)
+
+
+def _served_at(compiled: Compiled, asked: str) -> ServedBinding | None:
+    """The route with this method and template, else the one that would take this path."""
+    method, _, path = asked.strip().partition(" ")
+    method, path = method.upper(), path.strip()
+    for served in compiled.served:
+        if (served.binding.method, served.binding.template) == (method, path):
+            return served
+    found = compiled.tools.trie.find(method, path) if path.startswith("/") else None
+    route = found.value if isinstance(found, Found) else None
+    return next((served for served in compiled.served if served.route is route), None)
+
+
+def _switch_text(value: SwitchValue) -> str:
+    """A value as the configuration writes it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"[{', '.join(value)}]" if isinstance(value, tuple) else str(value)
 
 
 def routes(mappings: _Mappings = Path("mappings"), as_json: _Json = False) -> None:
