@@ -24,7 +24,7 @@ from bff.config.load import load
 from bff.config.secret_refs import SecretRef
 from bff.control.link import Drain, Hello, Link, LinkClosed, Loaded, Reload, WorkerState
 from bff.core.errors import ConfigError
-from bff.core.events import Event
+from bff.core.events import AttemptEnded, Event, LimitDecided
 from bff.core.exchange import Reply, Request
 from bff.core.ports import SystemClock, system_random
 from bff.fronts.address import AddressReader
@@ -47,6 +47,9 @@ from bff.telemetry.metrics import Metrics
 from bff.upstream.upstream import Endpoint, UpstreamSettings
 from bff.wire.channel import Channel
 from bff.wire.grpcio import GrpcioChannel
+from bff.wire.http2.headers import BlockMemo
+from bff.wire.http2.lane import LaneChannel
+from bff.wire.split import SplitChannel
 
 __all__ = ["Gateway", "WorkerSettings", "worker_app"]
 
@@ -55,6 +58,7 @@ _PR_SET_PDEATHSIG = 1
 _GC_ALLOCATIONS = 20_000
 # What the last frames of streams get to be written, of the time that a drain takes.
 _LAST_FRAME_S = 1.0
+_COUNTED_ONLY = frozenset({AttemptEnded, LimitDecided})
 _MISSES = frozenset({"NO_ROUTE", "METHOD_NOT_ALLOWED"})
 
 
@@ -121,6 +125,7 @@ class _Worker:
         )
         self._exits = contextlib.AsyncExitStack()
         self._stores: list[RedisStore] = []
+        self._header_memo = BlockMemo()
         self._started_stores: set[int] = set()
         self._parts = Parts(
             clock=self._clock,
@@ -233,9 +238,24 @@ class _Worker:
         )
 
     def _connect(self, settings: UpstreamSettings, endpoint: Endpoint) -> Channel:
-        return GrpcioChannel(
-            endpoint.address, tls=settings.tls, authority=settings.authority, clock=self._clock
+        def grpcio() -> Channel:
+            return GrpcioChannel(
+                endpoint.address, tls=settings.tls, authority=settings.authority, clock=self._clock
+            )
+
+        if settings.transport == "grpcio":
+            return grpcio()
+        lane = LaneChannel(
+            endpoint.address,
+            tls=settings.tls,
+            authority=settings.authority,
+            clock=self._clock,
+            random=self._random,
+            emit=self._emit,
+            settings=settings.lane,
+            memo=self._header_memo,
         )
+        return SplitChannel(lane, grpcio)
 
     def _make_store(self, settings: object) -> LocalStore | RemoteStore:
         assert isinstance(settings, StoreSettings)
@@ -263,7 +283,9 @@ class _Worker:
 
     def _emit(self, event: Event) -> None:
         self._metrics.emit(event)
-        self._events.emit(event)
+        # Some come with every request; they are counted and never told one by one.
+        if type(event) not in _COUNTED_ONLY:
+            self._events.emit(event)
 
     def _count_dropped(self, reason: str, lines: int) -> None:
         self._metrics.counter("bff_telemetry_dropped_total", "log", reason).add(lines)
