@@ -18,9 +18,9 @@ MAX_PER_S = 10_000
 MAX_FULL_US = 10**15
 
 OnStoreLoss = Literal["local", "deny", "open"]
-# Who decided: the table of this process or node, the shared store, what we remember of a refusal of
-# the store, or this worker alone because the store does not answer.
-Source = Literal["memory", "store", "deny_cache", "local"]
+# Who decided: the table of this process or node, the shared store, tokens taken of it ahead, what we
+# remember of a refusal of it, or this worker alone because it does not answer.
+Source = Literal["memory", "store", "lease", "deny_cache", "local"]
 
 
 class Bucket(Struct, frozen=True):
@@ -56,7 +56,8 @@ class Check(Struct, frozen=True):
     """One bucket that a request wants tokens of.
 
     `key` names the bucket, its policy included. `tenant` is set where the bucket has that dimension:
-    stores may use it to keep a tenant's buckets together. 0 <= cost <= bucket.burst.
+    stores may use it to keep a tenant's buckets together. 0 <= cost <= bucket.burst. Of a `strict`
+    bucket no tokens are leased.
     """
 
     policy: str
@@ -65,6 +66,7 @@ class Check(Struct, frozen=True):
     cost: int = 1
     tenant: str = ""
     on_store_loss: OnStoreLoss = "local"
+    strict: bool = False
 
 
 class Verdict(Struct, frozen=True):

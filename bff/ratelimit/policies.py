@@ -38,7 +38,8 @@ class Policy(Struct, frozen=True, kw_only=True):
     """A named limit. `bucket` None means: the bucket of the caller's tier, out of `tiers`.
 
     `by` are the dimensions that tell buckets apart; none at all is one bucket for everybody.
-    A `shadow` policy counts and never refuses.
+    A `shadow` policy counts and never refuses. A `strict` one is exact in a shared store too, at the
+    price of asking it for each request.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Policy(Struct, frozen=True, kw_only=True):
     cost: int = 1
     shadow: bool = False
     on_store_loss: OnStoreLoss = "local"
+    strict: bool = False
 
 
 def per_caller(tiers: Mapping[str, Bucket] = DEFAULT_TIERS) -> Policy:
@@ -69,6 +71,7 @@ class Rule:
         "_key",
         "_on_store_loss",
         "_single",
+        "_strict",
         "admitted",
         "denied",
         "field",
@@ -89,6 +92,7 @@ class Rule:
         self._cost = policy.cost
         self._has_tenant = "tenant" in policy.by
         self._on_store_loss = policy.on_store_loss
+        self._strict = policy.strict
         self._single = policy.bucket
         self._buckets = dict(policy.tiers)
 
@@ -120,6 +124,7 @@ class Rule:
             self._cost,
             principal.tenant if self._has_tenant else "",
             self._on_store_loss,
+            self._strict,
         )
 
 

@@ -1,4 +1,4 @@
-"""One connection to Redis or Valkey that runs `take.lua`. One call at a time; errors end the connection."""
+"""One connection to Redis or Valkey that runs our scripts. One call at a time; errors end the connection."""
 
 from collections.abc import Sequence
 from hashlib import blake2b, sha1
@@ -6,18 +6,26 @@ from importlib import resources
 from typing import Any
 
 from redis.asyncio.connection import Connection, parse_url
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from bff.ratelimit.bucket import Check
+from bff.ratelimit.fleet import GONE_S
+from bff.ratelimit.lease import Exchange
 
 __all__ = ["LINK_ERRORS", "RedisLink", "store_key"]
 
 # All that a connection may end with; any of them means: this answer will not come.
 LINK_ERRORS = (RedisError, OSError, EOFError, TimeoutError)
 
-SCRIPT = resources.files("bff.ratelimit").joinpath("take.lua").read_bytes()
-# The name that EVALSHA asks for; no secret depends on it.
+_FOLDER = resources.files("bff.ratelimit")
+SCRIPT = _FOLDER.joinpath("take.lua").read_bytes()
+BEAT_SCRIPT = _FOLDER.joinpath("beat.lua").read_bytes()
+# The names that EVALSHA asks for; no secret depends on them.
 SCRIPT_ID = sha1(SCRIPT, usedforsecurity=False).hexdigest()
+BEAT_SCRIPT_ID = sha1(BEAT_SCRIPT, usedforsecurity=False).hexdigest()
+
+WORKERS_KEY = "rl:1:{fleet}:workers"
+NODES_KEY = "rl:1:{fleet}:nodes"
 
 _Command = tuple[str | bytes | int, ...]
 
@@ -67,9 +75,13 @@ class RedisLink:
         await self._connection.connect()
         await self._load()
 
-    async def take(self, requests: Sequence[Sequence[Check]]) -> list[tuple[bool, list[int]]]:
-        """Decide requests in order, in one round trip: admitted or not, and each bucket's use in us.
+    async def take(
+        self, requests: Sequence[Sequence[Check]], exchanges: Sequence[Exchange] = ()
+    ) -> tuple[list[tuple[bool, list[int]]], list[tuple[int, int]]]:
+        """Decide requests, then exchanges, in order and in one round trip.
 
+        Returns for each request: admitted or not, and each bucket's use in us; for each exchange: the
+        tokens granted (below 0: given back), and the bucket's use in us.
         Raises one of LINK_ERRORS; what the store did then is not known.
         """
         keys: list[str] = []
@@ -79,14 +91,32 @@ class RedisLink:
             for check in checks:
                 keys.append(store_key(check))
                 figures += (check.bucket.token_us, check.bucket.full_us, check.cost)
-        command: _Command = ("EVALSHA", SCRIPT_ID, len(keys), *keys, *figures)
+        for exchange in exchanges:
+            bucket = exchange.lease.bucket
+            keys.append(store_key(exchange.lease.check))
+            figures += (-1, bucket.token_us, bucket.full_us, exchange.tokens)
+        answer = await self._run(SCRIPT_ID, (len(keys), *keys, *figures))
+        return _decoded(requests, exchanges, answer)
+
+    async def beat(self, *, worker: str, node: str) -> tuple[bool, int, int] | None:
+        """Say that we live: if we were not counted before, how many workers live, how many nodes.
+
+        None if the store refuses (a foreign value under our key, no right to the command). Raises one
+        of LINK_ERRORS.
+        """
+        gone_ms = round(GONE_S * 1_000)
         try:
-            answer = await self._ask(command)
-        except NoScriptError:
-            # SCRIPT FLUSH, a restart or a failover; it answered, so the connection is good.
-            await self._load()
-            answer = await self._ask(command)
-        return _decoded(requests, answer)
+            is_new, workers, nodes = await self._run(
+                BEAT_SCRIPT_ID, (2, WORKERS_KEY, NODES_KEY, worker, node, gone_ms)
+            )
+        except ResponseError:
+            # It answered, so the connection is good.
+            return None
+        return is_new == 1, workers, nodes
+
+    async def leave(self, *, worker: str) -> None:
+        """Be counted no more; the node's other workers keep it counted. Raises one of LINK_ERRORS."""
+        await self._ask(("ZREM", WORKERS_KEY, worker))
 
     async def drop(self) -> None:
         """End the connection without saying goodbye; never raises."""
@@ -97,6 +127,16 @@ class RedisLink:
 
     async def _load(self) -> None:
         await self._ask(("SCRIPT", "LOAD", SCRIPT))
+        await self._ask(("SCRIPT", "LOAD", BEAT_SCRIPT))
+
+    async def _run(self, script_id: str, words: _Command) -> Any:
+        command = ("EVALSHA", script_id, *words)
+        try:
+            return await self._ask(command)
+        except NoScriptError:
+            # SCRIPT FLUSH, a restart or a failover; it answered, so the connection is good.
+            await self._load()
+            return await self._ask(command)
 
     async def _ask(self, command: _Command) -> Any:
         connection = self._connection
@@ -105,12 +145,14 @@ class RedisLink:
 
 
 def _decoded(
-    requests: Sequence[Sequence[Check]], answer: list[int]
-) -> list[tuple[bool, list[int]]]:
+    requests: Sequence[Sequence[Check]], exchanges: Sequence[Exchange], answer: list[int]
+) -> tuple[list[tuple[bool, list[int]]], list[tuple[int, int]]]:
     decided = []
     at = 0
     for checks in requests:
         end = at + 1 + len(checks)
         decided.append((answer[at] == 1, answer[at + 1 : end]))
         at = end
-    return decided
+    rest = answer[at:]
+    exchanged = [(rest[2 * n], rest[2 * n + 1]) for n in range(len(exchanges))]
+    return decided, exchanged

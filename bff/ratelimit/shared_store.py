@@ -68,6 +68,11 @@ class SharedStore:
             self.close()
             raise ValueError(f"{path} is no table of buckets")
 
+    @property
+    def node(self) -> str:
+        """A name for all who share this table, and for nobody else; it tells nothing of the hash key."""
+        return blake2b(self._hash_key, digest_size=8, person=b"node").hexdigest()
+
     def close(self) -> None:
         """Unmap the table; its file belongs to whoever made it."""
         self._memory.close()

@@ -91,6 +91,7 @@ class PolicyCompiler:
                 cost=limit.cost,
                 shadow=limit.shadow,
                 on_store_loss=limit.on_store_loss,
+                strict=limit.strict,
             )
         return policies
 
