@@ -17,10 +17,11 @@ from google.api import httpbody_pb2
 from sample_services import order_rows
 from sample_services.generated.sample.orders.v1 import orders_pb2
 from sample_services.invoice import write_invoice
+from sample_services.order_streams import Attachments, import_orders, inspect_file, track_orders
 from sample_services.paging import page_size_of, read_token, write_token
 from sample_services.read_mask import parse_mask, prune
 from sample_services.refusal import Refused, invalid, not_found
-from sample_services.serving import Caller, Streaming, Unary, main
+from sample_services.serving import Caller, Collecting, Conversing, Streaming, Unary, main
 from sample_services.store import Database
 
 __all__ = ["Orders"]
@@ -38,14 +39,22 @@ class Orders:
         self._database = database
         # One event for each running watcher, by order; bounded by the calls that may run.
         self._watchers: dict[str, set[asyncio.Event]] = {}
-        self.unary: Mapping[str, Unary] = {
+        files = Attachments(database, self._reach)
+        self.unary: Mapping[str, Unary | Collecting] = {
             "GetOrder": self._get_order,
             "ListOrders": self._list_orders,
             "PlaceOrder": self._place_order,
             "CancelOrder": self._cancel_order,
             "GetInvoice": self._get_invoice,
+            "ImportOrders": partial(import_orders, self._place_order),
+            "UploadAttachment": files.upload,
+            "InspectFile": inspect_file,
         }
-        self.streaming: Mapping[str, Streaming] = {"WatchOrder": self._watch_order}
+        self.streaming: Mapping[str, Streaming | Conversing] = {
+            "WatchOrder": self._watch_order,
+            "TrackOrders": partial(track_orders, self._watch_order),
+            "DownloadAttachment": files.download,
+        }
 
     @classmethod
     async def open(cls, folder: Path) -> Self:

@@ -28,7 +28,7 @@ from sample_services.generated.sample.faults.v1 import faults_pb2
 from sample_services.lifetime import say_ready, stop_event
 from sample_services.refusal import Refused
 
-__all__ = ["Caller", "Service", "Streaming", "Unary", "main"]
+__all__ = ["Caller", "Collecting", "Conversing", "Service", "Streaming", "Unary", "main"]
 
 _MAX_RUNNING_CALLS = 2000
 _GRACE_S = 1.0
@@ -49,14 +49,17 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
 
 Unary = Callable[[Any, Caller], Awaitable[Any]]
 Streaming = Callable[[Any, Caller], AsyncIterator[Any]]
+# Where the caller streams, its messages come as an iterator.
+Collecting = Callable[[AsyncIterator[Any], Caller], Awaitable[Any]]
+Conversing = Callable[[AsyncIterator[Any], Caller], AsyncIterator[Any]]
 Metadata = Mapping[str, str]
 
 
 class Service(Protocol):
     """What a sample service is to this file: its methods by their names in the proto."""
 
-    unary: Mapping[str, Unary]
-    streaming: Mapping[str, Streaming]
+    unary: Mapping[str, Unary | Collecting]
+    streaming: Mapping[str, Streaming | Conversing]
 
     async def close(self) -> None:
         """Give back what `open` took."""
@@ -137,25 +140,24 @@ class _Harness:
     def handlers(
         self,
         descriptor: ServiceDescriptor,
-        unary: Mapping[str, Unary],
-        streaming: Mapping[str, Streaming],
+        unary: Mapping[str, Unary | Collecting],
+        streaming: Mapping[str, Streaming | Conversing],
     ) -> "grpc.GenericRpcHandler[Any, Any]":
         """Handlers for every method of the descriptor. Raises KeyError if one is not written."""
         made: dict[str, Any] = {}
         for method in descriptor.methods:
+            make = _MAKERS[method.client_streaming, method.server_streaming]
             if method.server_streaming:
-                handler = self._streaming(method, streaming[method.name])
-                made[method.name] = grpc.unary_stream_rpc_method_handler(handler)
+                made[method.name] = make(self._streaming(method, streaming[method.name]))
             else:
-                answer = self._unary(method, unary[method.name])
-                made[method.name] = grpc.unary_unary_rpc_method_handler(answer)
+                made[method.name] = make(self._unary(method, unary[method.name]))
         return grpc.method_handlers_generic_handler(descriptor.full_name, made)
 
-    def _unary(self, method: MethodDescriptor, behaviour: Unary) -> Any:
+    def _unary(self, method: MethodDescriptor, behaviour: Any) -> Any:
         name = _name_of(method)
-        parse = GetMessageClass(method.input_type).FromString
+        parse = _parser(method)
 
-        async def answer(raw: bytes, context: Any) -> bytes:
+        async def answer(raw: Any, context: Any) -> bytes:
             metadata = _readable(context)
             with self._watching(name, metadata, context):
                 try:
@@ -169,13 +171,13 @@ class _Harness:
 
         return answer
 
-    def _streaming(self, method: MethodDescriptor, behaviour: Streaming) -> Any:
+    def _streaming(self, method: MethodDescriptor, behaviour: Any) -> Any:
         name = _name_of(method)
-        parse = GetMessageClass(method.input_type).FromString
+        parse = _parser(method)
 
         # A coroutine that writes, not a generator: a generator that grpc drops half-way
         # is closed whenever the collector comes by, and its end would be counted late.
-        async def answer(raw: bytes, context: Any) -> None:
+        async def answer(raw: Any, context: Any) -> None:
             metadata = _readable(context)
             with self._watching(name, metadata, context):
                 try:
@@ -183,8 +185,9 @@ class _Harness:
                         await context.write(_GARBAGE)
                         return
                     replies = behaviour(parse(raw), _caller(metadata))
-                    async for reply in replies:
-                        await context.write(reply.SerializeToString())
+                    async with contextlib.aclosing(replies):
+                        async for reply in replies:
+                            await context.write(reply.SerializeToString())
                 except (Refused, DecodeError) as error:
                     await _abort(context, error)
 
@@ -220,6 +223,27 @@ class _Harness:
             case "garbage":
                 return True
         return False
+
+
+_MAKERS: Mapping[tuple[bool, bool], Callable[[Any], Any]] = {
+    (False, False): grpc.unary_unary_rpc_method_handler,
+    (False, True): grpc.unary_stream_rpc_method_handler,
+    (True, False): grpc.stream_unary_rpc_method_handler,
+    (True, True): grpc.stream_stream_rpc_method_handler,
+}
+
+
+def _parser(method: MethodDescriptor) -> Callable[[Any], Any]:
+    """Octets to a message; for a caller that streams, an iterator of octets to one of messages."""
+    parse = GetMessageClass(method.input_type).FromString
+    if not method.client_streaming:
+        return parse
+
+    async def parse_each(raw: AsyncIterator[bytes]) -> AsyncIterator[Any]:
+        async for octets in raw:
+            yield parse(octets)
+
+    return parse_each
 
 
 def _name_of(method: MethodDescriptor) -> str:

@@ -83,7 +83,6 @@ NOT_BUILT: dict[str, dict[str, str]] = {
         **_all("adding and removing of metadata", "add remove"),
         "trailers": "trailers to the client",
     },
-    "Caps": {"upload": "streamed uploads"},
     "AggregateCaps": _all("this cap of aggregates", "source_reply replies output expression steps"),
     "Transcoding": _all(
         "this switch of transcoding", "body_formats client_stream bidi_http1 protocols"

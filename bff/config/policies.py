@@ -206,6 +206,8 @@ class Caps(Block):
 
     body: Annotated[Size, Field(ge=1, le=16 << 20)] = 1 << 20
     """Request body, at most 16MiB."""
+    upload: Annotated[Size, Field(ge=1, le=1 << 30)] = 16 << 20
+    """Request body that is passed on in parts, at most 1GiB."""
     reply: Size = 4 << 20
     """Reply to the client."""
     message: Size = 4 << 20

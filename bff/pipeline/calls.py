@@ -14,7 +14,7 @@ from bff.transcoding.binding import Binder, judge_content_type
 from bff.upstream.call import Operation, UpstreamStack
 from bff.wire.channel import UnaryReply
 
-__all__ = ["Bound", "Download", "PickyUnary", "Unary"]
+__all__ = ["Bound", "Download", "FileBound", "PickyUnary", "Unary"]
 
 _JSON = (b"content-type", b"application/json")
 _NOSNIFF = (b"x-content-type-options", b"nosniff")
@@ -107,6 +107,19 @@ class Bound(Struct, kw_only=True, eq=False):
             for name, value in metadata
             if name in listed and isinstance(value, str) and value.isprintable()
         ]
+
+
+class FileBound(Bound, kw_only=True):
+    """As `Bound`, with a body that is a google.api.HttpBody: octets of any type, never parsed."""
+
+    wrap: Callable[[bytes, bytes], bytes]
+
+    async def validate(self, request: Request, ticket: Ticket, match: Match) -> Inputs:
+        """Bind path and query, and put the body's octets behind them."""
+        head = self.binder.bind(match.captures, request.query, b"")
+        body = await request.read_body(self.body_cap_bytes)
+        content_type = request.headers.get(b"content-type") or b""
+        return Inputs(ticket=ticket, message=head + self.wrap(content_type, body))
 
 
 def _announces_body(headers: Headers) -> bool:

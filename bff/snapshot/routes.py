@@ -19,10 +19,15 @@ from bff.pipeline.route import CompiledRoute, Identify, InnerOperation
 from bff.pipeline.streams import Streamed
 from bff.snapshot.findings import Findings
 from bff.snapshot.policies import AuthLevel, LimitLevel, PolicyCompiler, policy_names
-from bff.snapshot.streams import stream_form
+from bff.snapshot.streams import StreamFault, Work, stream_form, with_body
 from bff.snapshot.switches import RouteSwitches, SwitchCompiler, SwitchLevel, reads_path
 from bff.snapshot.upstreams import UpstreamCompiler
-from bff.transcoding.binding import compile_binder, judge_content_type, take_any_content_type
+from bff.transcoding.binding import (
+    Binder,
+    compile_binder,
+    judge_content_type,
+    take_any_content_type,
+)
 from bff.transcoding.descriptors import Descriptors
 from bff.transcoding.forms import http_body_reader
 from bff.transcoding.http_rules import check_binding, find_field_path, unbound_binding
@@ -189,19 +194,8 @@ class RouteCompiler:
     # One route
 
     def _compile_entry(self, file: Placed[ServiceFile], entry: _Entry) -> None:
-        method = entry.method
         bindings = self._bindings(file, entry)
         if not bindings:
-            return
-        if method.client_streaming:
-            self._find.add(
-                file,
-                f"{method.name} takes a stream; client streams are not built in this version",
-                "routes",
-                entry.index,
-                "rpc",
-                hint="leave it out",
-            )
             return
         switches = self._switches.compile(self._switch_levels(file, entry))
         for number, binding in enumerate(bindings):
@@ -253,7 +247,8 @@ class RouteCompiler:
         access = self._policies.access(auth_levels)
         if self._lets_path_be_overruled(file, entry, template, switches.values, auth_levels):
             return
-        work = self._work(file, entry, binding, template, upstream, caps, switches.values)
+        replying = self._work(file, entry, binding, template, upstream, caps, switches.values)
+        work = replying and self._with_body(file, entry, binding, replying, caps, switches.values)
         if work is None:
             return
         compiled = CompiledRoute(
@@ -416,6 +411,39 @@ class RouteCompiler:
             return Streamed(bound=bound, form=form)
         kind = Unary if switches.not_acceptable == "json" else PickyUnary
         return kind(bound=bound, write=write, status=route.status)
+
+    def _with_body(
+        self,
+        file: Placed[ServiceFile],
+        entry: _Entry,
+        binding: HttpBinding,
+        work: Unary | Download | Streamed,
+        caps: Caps,
+        switches: Switches,
+    ) -> Work | None:
+        levels = (self._gateway.value, file.value, entry.wildcard, entry.route)
+
+        def later() -> Binder:
+            return compile_binder(
+                codec=self._codec,
+                message=entry.method.input,
+                variables=(),
+                body=binding.body,
+                switches=switches,
+            )
+
+        made = with_body(
+            work,
+            entry.method,
+            body=binding.body,
+            make_later=later,
+            stream=effective(Stream, *_blocks(levels, "stream")),
+            caps=caps,
+        )
+        if isinstance(made, StreamFault):
+            self._note_at(binding, made.message + "; " + made.hint)
+            return None
+        return made
 
     def identity(
         self, upstream: str, file: Placed[ServiceFile] | None, route: Route | None

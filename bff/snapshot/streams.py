@@ -1,21 +1,35 @@
-"""What a route's `stream` block says, checked against its messages and prepared for requests."""
+"""What a route's `stream` block says, checked against its messages; bodies that are no one JSON message."""
 
+import sys
 from collections.abc import Callable, Iterator
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
+from bff.config.policies import Caps
 from bff.config.switches import Stream
+from bff.core.errors import ClientError
+from bff.core.exchange import BodyLimits
 from bff.core.problems import nearest
 from bff.core.schema import Field, MessageType, Method
+from bff.pipeline.calls import Download, FileBound, Unary
+from bff.pipeline.client_streams import ClientStreamed, Conversation
 from bff.pipeline.framings import EventFields
-from bff.pipeline.streams import StreamForm
-from bff.transcoding.forms import HTTP_BODY, http_body_reader
+from bff.pipeline.intake import Elements, Intake, Pieces
+from bff.pipeline.streams import Streamed, StreamForm
+from bff.transcoding.binding import Binder, judge_content_type
+from bff.transcoding.elements import ArraySplitter, LineSplitter, Splitter
+from bff.transcoding.forms import HTTP_BODY, http_body_reader, http_body_wrapper
 from bff.transcoding.json_codec import Codec
 from bff.transcoding.scalars import encoder
 from bff.transcoding.setters import compile_setter, is_leaf
 
-__all__ = ["StreamFault", "stream_form"]
+__all__ = ["StreamFault", "Work", "file_field", "stream_form", "with_body"]
+
+Replying = Unary | Download | Streamed
+Work = Replying | ClientStreamed | Conversation
+
+_LINES = frozenset({b"application/x-ndjson", b"application/jsonl"})
 
 
 class StreamFault(Struct, frozen=True):
@@ -58,6 +72,74 @@ def stream_form(
         max_duration_s=stream.max_duration,
         idle_s=stream.idle,
     )
+
+
+def file_field(method: Method, body: str) -> int | None:
+    """The number of the field of type google.api.HttpBody that is the body; 0: the request is one."""
+    if body == "*":
+        return 0 if method.input.full_name == HTTP_BODY else None
+    field = method.input.by_name.get(body)
+    if field is None or field.repeated or field.is_map or field.message is None:
+        return None
+    return field.number if field.message.full_name == HTTP_BODY else None
+
+
+def with_body(
+    work: Replying,
+    method: Method,
+    *,
+    body: str,
+    make_later: Callable[[], Binder],
+    stream: Stream,
+    caps: Caps,
+) -> Work | StreamFault:
+    """The work of a route whose body is no one JSON message: a file, or a stream.
+
+    `work` is what was made of its reply. `make_later` gives a binder of the body alone, for all
+    messages but the first.
+    """
+    number = file_field(method, body)
+    if not method.client_streaming:
+        if number is not None:
+            work.bound = FileBound(**structs.asdict(work.bound), wrap=http_body_wrapper(number))
+        return work
+    if not body:
+        return StreamFault(
+            f"{method.name} takes a stream, and the rule has no body", hint='write body: "*"'
+        )
+    intake: Intake
+    if number is not None:
+        intake = Pieces(first=work.bound.binder, wrap=http_body_wrapper(number))
+    else:
+        intake = Elements(
+            first=work.bound.binder,
+            later=make_later(),
+            splitter=_splitter,
+            accept=b"application/x-ndjson, application/json",
+            element_cap_bytes=caps.body,
+        )
+    if isinstance(work, Streamed):
+        # A conversation has no size of its own; its messages have.
+        limits = BodyLimits(cap_bytes=sys.maxsize, paced=False, idle_s=stream.idle)
+        return Conversation(bound=work.bound, intake=intake, form=work.form, limits=limits)
+    return ClientStreamed(
+        bound=work.bound,
+        intake=intake,
+        limits=BodyLimits(cap_bytes=caps.upload),
+        reply=work,
+        max_duration_s=stream.max_duration,
+    )
+
+
+def _splitter(content_type: bytes | None) -> Callable[[int], Splitter] | None:
+    media_type = (content_type or b"").lower().partition(b";")[0].strip()
+    if media_type in _LINES:
+        return LineSplitter
+    try:
+        judge_content_type(content_type)
+    except ClientError:
+        return None
+    return ArraySplitter
 
 
 def _faults(stream: Stream, method: Method, response_body: str) -> Iterator[StreamFault]:

@@ -1,12 +1,13 @@
-"""google.api.HttpBody replies: content that is not JSON, taken straight from the wire octets."""
+"""google.api.HttpBody: content that is not JSON, straight from the wire octets, and into them."""
 
 import re
 from collections.abc import Callable
 
 from bff.core.errors import UpstreamError
 from bff.core.status import Code
+from bff.transcoding.scalars import delimited, tag
 
-__all__ = ["HTTP_BODY", "OCTETS", "http_body_reader"]
+__all__ = ["HTTP_BODY", "OCTETS", "http_body_reader", "http_body_wrapper"]
 
 HTTP_BODY = "google.api.HttpBody"
 OCTETS = "application/octet-stream"
@@ -25,6 +26,24 @@ def http_body_reader() -> Callable[[bytes], tuple[str, bytes]]:
     skipped. The result raises UpstreamError UPSTREAM_MESSAGE for octets that are no HttpBody.
     """
     return _read
+
+
+def http_body_wrapper(field_number: int = 0) -> Callable[[bytes, bytes], bytes]:
+    """Makes wire octets of a media type and content: of an HttpBody, or of the field that holds one.
+
+    Pieces of one content may be put behind each other only in messages of their own: octets of one
+    field given twice would replace each other.
+    """
+    type_head, data_head = tag(1, 2), tag(2, 2)
+    field_head = tag(field_number, 2) if field_number else b""
+
+    def wrap(content_type: bytes, content: bytes) -> bytes:
+        octets = data_head + delimited(content) if content else b""
+        if content_type:
+            octets = type_head + delimited(content_type) + octets
+        return field_head + delimited(octets) if field_head else octets
+
+    return wrap
 
 
 def _read(wire: bytes) -> tuple[str, bytes]:

@@ -16,7 +16,7 @@ from bff.upstream.retry import History
 from bff.upstream.upstream import Endpoint, Operation, UpstreamSettings
 from bff.wire.channel import Channel, Metadata, UnaryReply
 
-__all__ = ["MARGIN_S", "Attempts", "Known", "Wish", "no_time"]
+__all__ = ["MARGIN_S", "Attempts", "Known", "Outgoing", "Wish", "no_time"]
 
 # What an attempt leaves of the time, so that its failure can still be answered; less is no call.
 MARGIN_S = 0.005
@@ -42,12 +42,32 @@ class Known:
 
 
 class Wish(Struct):
-    """What is sent, and by when (monotonic; None: a stream without end)."""
+    """What is sent, and by when (monotonic; None: a stream without end).
+
+    `messages` is set where the client streams too; `received` then takes the reply's metadata.
+    """
 
     message: bytes
     metadata: Metadata
     deadline_s: float | None
     want_metadata: bool = False
+    messages: "Outgoing | None" = None
+    received: list[tuple[str, str | bytes]] | None = None
+
+
+class Outgoing:
+    """The client's messages, and whether one was asked for: from then on nothing can be repeated."""
+
+    def __init__(self, messages: AsyncGenerator[bytes, None]) -> None:
+        self._messages = messages
+        self.taken = False
+
+    async def each(self) -> AsyncGenerator[bytes, None]:
+        """The messages; one reader at a time."""
+        self.taken = True
+        async with aclosing(self._messages) as messages:
+            async for message in messages:
+                yield message
 
 
 class Attempts:
@@ -220,18 +240,18 @@ class Attempts:
         history.tries += 1
         spot.in_flight += 1
         code, origin, told = "CANCELLED", "local", False
-        parts = spot.channel.stream(operation.path, wish.message, wish.metadata, wish.deadline_s)
+        parts = _open(spot.channel, operation.path, wish)
         try:
             async with aclosing(parts):
                 async for part in parts:
                     if not told:
                         told = True
-                        self._answered(known, spot, granted, now_s)
+                        self._answered(known, spot, granted, now_s, wish)
                     yield part
             code, origin = "OK", "service"
             if not told:
                 told = True
-                self._answered(known, spot, granted, now_s)
+                self._answered(known, spot, granted, now_s, wish)
         except UpstreamError as error:
             code, origin = error.code.name, error.origin
             if not told:
@@ -247,9 +267,14 @@ class Attempts:
                 AttemptEnded(self.name, operation.name, kind, code, origin, self._now_s() - now_s)
             )
 
-    def _answered(self, known: Known, spot: Spot, granted: int, began_s: float) -> None:
-        """A stream began well: its time to the first message is its latency."""
+    def _answered(self, known: Known, spot: Spot, granted: int, began_s: float, wish: Wish) -> None:
+        """A stream began well: its time to the first message is its latency.
+
+        Where the client streams too, its pace is no fault of the service.
+        """
         now_s = self._now_s()
+        if wish.messages is not None:
+            began_s = now_s
         spot.sample(now_s - began_s, now_s)
         spot.connected()
         if known.breaker is not None:
@@ -293,6 +318,14 @@ class Attempts:
             )
 
         return tell
+
+
+def _open(channel: Channel, path: str, wish: Wish) -> AsyncGenerator[bytes, None]:
+    if wish.messages is None:
+        return channel.stream(path, wish.message, wish.metadata, wish.deadline_s)
+    return channel.bidi(
+        path, wish.messages.each(), wish.metadata, wish.deadline_s, received=wish.received
+    )
 
 
 def no_time() -> UpstreamError:

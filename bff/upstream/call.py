@@ -16,7 +16,7 @@ from bff.core.events import Emit
 from bff.core.exchange import UpstreamCall
 from bff.core.ports import Clock, Random
 from bff.core.status import Code
-from bff.upstream.attempt import MARGIN_S, Attempts, Known, Wish, no_time
+from bff.upstream.attempt import MARGIN_S, Attempts, Known, Outgoing, Wish, no_time
 from bff.upstream.balance import Spot
 from bff.upstream.budget import Budget
 from bff.upstream.bulkhead import Bulkhead
@@ -122,7 +122,7 @@ class UpstreamStack:
                 self._note(notes, operation, code, started_s, history, source)
         return reply
 
-    async def stream(
+    def stream(
         self,
         operation: Operation,
         message: bytes,
@@ -137,8 +137,58 @@ class UpstreamStack:
         The deadline is that of the whole stream; `timeout_s` of the operation is not for streams.
         Another endpoint is tried only for a request that no service has seen.
         """
+        wish = Wish(message, metadata, deadline_s)
+        return self._stream(operation, wish, notes, source)
+
+    def bidi(
+        self,
+        operation: Operation,
+        messages: AsyncGenerator[bytes, None],
+        metadata: Metadata,
+        deadline_s: float | None,
+        notes: Notes | None = None,
+        *,
+        source: str = "",
+        received: list[tuple[str, str | bytes]] | None = None,
+    ) -> AsyncGenerator[bytes, None]:
+        """As `stream`, with messages both ways. Nothing is repeated once one of the client's was taken.
+
+        What `messages` raises cancels the call and is raised here.
+        """
+        wish = Wish(b"", metadata, deadline_s, messages=Outgoing(messages), received=received)
+        return self._stream(operation, wish, notes, source)
+
+    async def client_stream(
+        self,
+        operation: Operation,
+        messages: AsyncGenerator[bytes, None],
+        metadata: Metadata,
+        deadline_s: float | None,
+        notes: Notes | None = None,
+        *,
+        source: str = "",
+        want_metadata: bool = False,
+    ) -> UnaryReply:
+        """As `bidi`, for a method that answers with one message."""
+        received: list[tuple[str, str | bytes]] | None = [] if want_metadata else None
+        parts = self.bidi(
+            operation, messages, metadata, deadline_s, notes, source=source, received=received
+        )
+        reply: bytes | None = None
+        async with aclosing(parts):
+            async for part in parts:
+                if reply is not None:
+                    raise self._protocol_fault("more than one message")
+                reply = part
+        if reply is None:
+            raise self._protocol_fault("OK without a message")
+        return UnaryReply(reply, tuple(received or ()))
+
+    async def _stream(
+        self, operation: Operation, wish: Wish, notes: Notes | None, source: str
+    ) -> AsyncGenerator[bytes, None]:
         started_s = self._now_s()
-        left_s = float("inf") if deadline_s is None else deadline_s - started_s
+        left_s = float("inf") if wish.deadline_s is None else wish.deadline_s - started_s
         history = History()
         code = "CANCELLED"
         entered = False
@@ -146,7 +196,6 @@ class UpstreamStack:
             if not self._try_enter(left_s):
                 await self._queue(left_s)
             entered = True
-            wish = Wish(message, metadata, deadline_s)
             parts = self._redirect(self._attempts.known(operation), wish, history)
             async with aclosing(parts):
                 async for part in parts:
@@ -161,6 +210,15 @@ class UpstreamStack:
                 self._leave()
             if notes is not None:
                 self._note(notes, operation, code, started_s, history, source)
+
+    def _protocol_fault(self, detail: str) -> UpstreamError:
+        return UpstreamError(
+            "UPSTREAM_PROTOCOL",
+            code=Code.INTERNAL,
+            origin="wire",
+            upstream=self.name,
+            detail=detail,
+        )
 
     async def close(self, *, grace_s: float = 30.0) -> None:
         """Take no new calls, let those in flight end within `grace_s`, then close the channels."""
@@ -317,6 +375,8 @@ class UpstreamStack:
             except UpstreamError as error:
                 tried.append(spot)
                 if began or error.origin == "local" or error.sent == "maybe":
+                    raise
+                if wish.messages is not None and wish.messages.taken:
                     raise
                 if known.operation.retry is None or not attempts.has_other(tried):
                     raise

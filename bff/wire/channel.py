@@ -47,6 +47,23 @@ class Channel(Protocol):
         """Messages of a server stream, one at a time; closing the iterator cancels the call."""
         ...
 
+    def bidi(
+        self,
+        path: str,
+        messages: AsyncGenerator[bytes, None],
+        metadata: Metadata,
+        deadline_s: float | None,
+        *,
+        received: list[tuple[str, str | bytes]] | None = None,
+    ) -> AsyncGenerator[bytes, None]:
+        """Both sides stream; a client's stream with one reply is the same, with one message back.
+
+        The next of `messages` is taken when the last was handed to the connection. An error of
+        theirs cancels the call and is raised here. When the call has ended, `received` holds the
+        metadata of the reply (initial first, then trailing).
+        """
+        ...
+
     async def close(self) -> None:
         """End the connection; calls still running end with UNAVAILABLE."""
         ...

@@ -12,6 +12,7 @@ The core's interface is not promised, hence the upper bound on grpcio in pyproje
 import asyncio
 import ipaddress
 from collections.abc import AsyncGenerator, Coroutine
+from contextlib import aclosing
 from typing import Any
 
 import grpc
@@ -19,7 +20,7 @@ import grpc.aio
 from grpc._cython import cygrpc  # type: ignore[attr-defined]  # the stubs leave the core out
 from msgspec import Struct
 
-from bff.core.errors import GatewayBug, UpstreamError
+from bff.core.errors import GatewayBug, GatewayError, UpstreamError
 from bff.core.ports import Clock
 from bff.core.status import Code
 from bff.wire.channel import Metadata, UnaryReply
@@ -181,6 +182,68 @@ class GrpcioChannel:
             if not call.done():
                 call.cancel(_LEFT)
 
+    async def bidi(
+        self,
+        path: str,
+        messages: AsyncGenerator[bytes, None],
+        metadata: Metadata,
+        deadline_s: float | None,
+        *,
+        received: list[tuple[str, str | bytes]] | None = None,
+    ) -> AsyncGenerator[bytes, None]:
+        """Messages both ways. Those of the client are sent by a task that lives as long as the call."""
+        call = self._start(path, deadline_s)
+        may_send = asyncio.Event()
+        begin = call.initiate_stream_stream(tuple(metadata), may_send.set, None)
+        began = _Flight(self, call, begin).ended
+        sending = self.loop.create_task(self._send(call, may_send, messages))
+        try:
+            try:
+                await began
+                read = call.receive_serialized_message
+                while (part := await _Flight(self, call, read()).ended) is not cygrpc.EOF:
+                    yield part
+                await call.status()
+            except cygrpc.InternalError as error:
+                # Beginning failed: for the connection, which the status tells, or for what we gave.
+                if not call.done():
+                    call.cancel(_LEFT)
+                await call.status()
+                if call.is_locally_cancelled():
+                    _raise_error_of(sending)
+                    raise GatewayBug(f"grpcio refused the stream of {path}: metadata?") from error
+            _raise_error_of(sending)
+            if received is not None:
+                initial, trailing = call._initial_metadata, call._status.trailing_metadata()  # noqa: SLF001 - see `unary`
+                received.extend(
+                    (name, value) for part in (initial, trailing) for name, value in part
+                )
+            if not call.is_ok():
+                raise self._fault(call, deadline_s)
+        finally:
+            if not call.done():
+                call.cancel(_LEFT)
+            sending.cancel()
+            await asyncio.wait([sending])
+
+    async def _send(
+        self, call: Any, may_send: asyncio.Event, messages: AsyncGenerator[bytes, None]
+    ) -> None:
+        """Send what the client sends, then close that side. An error of the client's cancels the call."""
+        try:
+            await may_send.wait()
+            async with aclosing(messages):
+                async for message in messages:
+                    await _Flight(self, call, call.send_serialized_message(message)).ended
+            await _Flight(self, call, call.send_receive_close()).ended
+        except cygrpc.InternalError:
+            # The call has ended, and whoever reads it learns how.
+            return
+        except GatewayError:
+            if not call.done():
+                call.cancel(_LEFT)
+            raise
+
     async def close(self) -> None:
         """Cancel what runs (it ends with UNAVAILABLE), wait until the core has let go, disconnect."""
         if self._closed:
@@ -218,6 +281,14 @@ class GrpcioChannel:
             ),
             own_mark=self._own_mark,
         )
+
+
+def _raise_error_of(sending: asyncio.Task[None]) -> None:
+    """Raise what the client's own messages ended with, which tells more than the call's cancellation."""
+    if sending.done() and not sending.cancelled():
+        error = sending.exception()
+        if error is not None:
+            raise error
 
 
 def _closed(sent: Any) -> UpstreamError:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import aclosing
 from typing import Any
 
 from bff.core.errors import Origin, Sent, UpstreamError
@@ -78,6 +79,7 @@ class FakeChannel:
         self.sent: list[tuple[str, bytes, Metadata, float | None]] = []
         self.closed = False
         self.streams_closed = 0
+        self.taken: list[bytes] = []
         self._clock = clock
         self._takes_s = takes_s
 
@@ -116,6 +118,25 @@ class FakeChannel:
                 yield answer
         finally:
             self.streams_closed += 1
+
+    async def bidi(
+        self,
+        path: str,
+        messages: AsyncGenerator[bytes, None],
+        metadata: Metadata,
+        deadline_s: float | None,
+        *,
+        received: list[tuple[str, str | bytes]] | None = None,
+    ) -> AsyncGenerator[bytes, None]:
+        """Takes every message first, unless its next answer is an error that nothing reached."""
+        answer = self.answers[0] if self.answers else None
+        if not (isinstance(answer, UpstreamError) and answer.sent == "never"):
+            self.taken = [message async for message in messages]
+        if received is not None:
+            received.append(("x-reply", "1"))
+        async with aclosing(self.stream(path, b"", metadata, deadline_s)) as parts:
+            async for part in parts:
+                yield part
 
     async def close(self) -> None:
         self.closed = True

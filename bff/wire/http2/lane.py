@@ -155,6 +155,18 @@ class LaneChannel:
         """Streams go another way."""
         raise GatewayBug(f"the unary lane was asked for a stream of {path}")
 
+    def bidi(
+        self,
+        path: str,
+        messages: AsyncGenerator[bytes, None],  # noqa: ARG002 - the protocol's shape
+        metadata: Metadata,  # noqa: ARG002 - as above
+        deadline_s: float | None,  # noqa: ARG002 - as above
+        *,
+        received: list[tuple[str, str | bytes]] | None = None,  # noqa: ARG002 - as above
+    ) -> AsyncGenerator[bytes, None]:
+        """Streams go another way."""
+        raise GatewayBug(f"the unary lane was asked for a stream of {path}")
+
     async def close(self) -> None:
         """End all calls with UNAVAILABLE, and the connections with GOAWAY."""
         await self._pool.close()
