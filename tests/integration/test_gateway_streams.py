@@ -133,8 +133,8 @@ async def test_an_error_in_the_middle_is_the_last_line(
         assert reply.status_code == 200
         lines = reply.aiter_lines()
         got = [json.loads(await anext(lines)), json.loads(await anext(lines))]
-        # A second call, on the same connection, cuts it.
-        cut = await http.get("/v1/orders/o-81", headers={**premium, "x-fault": "drop"})
+        # A second stream, on the same connection, cuts it.
+        cut = await http.get(DELIVERED, headers={**premium, "x-fault": "drop"})
         got += [json.loads(line) async for line in lines]
 
     assert cut.status_code == 503
