@@ -56,10 +56,6 @@ NOT_BUILT: dict[str, dict[str, str]] = {
         "panic": "panic mode",
         "failover": "failover to other regions",
         "warm": "warming of connections",
-        "keepalive": "keep-alive pings",
-        "max_age": "renewal of connections",
-        "compression": "compression of calls",
-        "header_memo": "the header memo switch",
         **_all("HTTP services", "http2 connections"),
     },
     "Endpoint": {
@@ -197,7 +193,7 @@ NOT_BUILT_VALUES: dict[str, dict[str, LaterValue]] = {
         "mode": LaterValue(feature="clusters of stores", words=("cluster", "sentinel")),
     },
     "Upstream": {
-        "transport": LaterValue(feature="this transport", words=("lane", "http")),
+        "transport": LaterValue(feature="this transport", words=("http",)),
         "concurrency": LaterValue(feature="adaptive concurrency", words=("adaptive",)),
         "balance": LaterValue(
             feature="this balancing", words=("weighted",), shapes=("dict",), starts=("hash",)

@@ -21,6 +21,7 @@ __all__ = [
 
 Count = Annotated[int, Field(ge=1)]
 Off = Literal["off"]
+KeepAlive = Annotated[Duration, Field(ge=10)]
 CodeName = Literal[
     "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND",
     "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED",
@@ -118,8 +119,8 @@ class Upstream(Block):
 
     endpoints: Annotated[Seq[Endpoint], Field(min_length=1, max_length=1024)]
     """The static set."""
-    transport: Literal["auto", "grpcio"] = "auto"
-    """`auto`: the unary lane where it can, grpcio for streams."""
+    transport: Literal["auto", "lane", "grpcio"] = "auto"
+    """`auto` and `lane`: our own HTTP/2 for unary calls, grpcio for streams; `grpcio`: for all."""
     tls: Annotated[UpstreamTls | Literal["off", "mesh"], OneOf()] = "off"
     """`off`: clear text; `mesh`: others encrypt."""
     timeout: Timeout | None = None
@@ -142,3 +143,11 @@ class Upstream(Block):
     outbound: Outbound = Outbound()
     identity: Annotated[Seq[str] | Literal["none"], OneOf("a list of names")] | None = None
     """Metadata that tell the service who calls; unset = the gateway's."""
+    keepalive: Annotated[KeepAlive | Off, OneOf("a duration")] = "off"
+    """Time between pings of the unary lane; least 10s."""
+    max_age: Timeout = 1800.0
+    """Age at which the unary lane renews a connection."""
+    compression: Literal["off", "gzip"] = "off"
+    """Of the unary lane's requests from 1 KiB on; replies may come so too."""
+    header_memo: bool = True
+    """`false`: reply headers are decoded one by one, with a table."""

@@ -22,6 +22,7 @@ from bff.upstream.upstream import (
     UpstreamSettings,
 )
 from bff.wire.grpcio import TlsSettings
+from bff.wire.http2.lane import LaneSettings
 
 __all__ = ["UpstreamCompiler"]
 
@@ -63,6 +64,14 @@ class UpstreamCompiler:
             budget=retry.budget if isinstance(retry, Retry) else 0.0,
             tls=tls,
             authority=tls.name if tls else None,
+            transport=upstream.transport,
+            lane=LaneSettings(
+                connect_s=upstream.connect,
+                keepalive_s=None if upstream.keepalive == "off" else upstream.keepalive,
+                max_age_s=upstream.max_age,
+                gzip=upstream.compression == "gzip",
+                header_memo=upstream.header_memo,
+            ),
         )
 
     def _tls(self, name: str, upstream: Upstream) -> TlsSettings | None:

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from bff.core.status import Code
 from bff.wire.grpcio import TlsSettings
+from bff.wire.http2.lane import LaneSettings
 
 __all__ = [
     "Balance",
@@ -18,9 +19,12 @@ __all__ = [
     "Operation",
     "Repeat",
     "RetrySettings",
+    "Transport",
     "UpstreamSettings",
 ]
 
+# auto and lane: unary calls on the lane, streams on grpcio.
+Transport = Literal["auto", "lane", "grpcio"]
 Balance = Literal["p2c", "round_robin", "random", "least_in_flight"]
 # always: no side effects, or bound to GET; idempotent: a second time changes nothing more; never:
 # all the rest.
@@ -82,3 +86,5 @@ class UpstreamSettings(Struct, frozen=True, kw_only=True):
     budget: float = 0.2
     tls: TlsSettings | None = None
     authority: str | None = None
+    transport: Transport = "auto"
+    lane: LaneSettings = LaneSettings()

@@ -35,7 +35,8 @@ async def lane_to(address: str, **more: Any) -> AsyncIterator[LaneChannel]:
     finally:
         await lane.close()
     assert lane.open_calls == 0
-    assert not stray, stray
+    # grpcio's poller, which the whole process shares, may still know the loop of a test before.
+    assert not [what for what in stray if "PollerCompletionQueue" not in what["message"]], stray
 
 
 async def ending(

@@ -280,12 +280,12 @@ class Connection:
         self._credit -= size
         if self._credit < 0:
             raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "DATA beyond the window")
-        if not part and not ends:
-            self._count_noise()
         stream = self.streams.get(stream_id)
         if stream is None:
             self._check_late(stream_id)
             return
+        if not part and not ends:
+            self._count_noise()
         stream.received_bytes += size
         if stream.received_bytes > self._stream_window:
             self._break(stream, "DATA beyond the stream's window", ErrorCode.FLOW_CONTROL_ERROR)
