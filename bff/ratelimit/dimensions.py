@@ -94,18 +94,12 @@ def _header(name: bytes) -> Reader:
     return read
 
 
-def _constant(value: str) -> Reader:
-    def read(_principal: Principal, _address: str, _headers: Headers) -> str:
-        return value
-
-    return read
-
-
-def _reader(dimension: str, fixed: Mapping[str, str]) -> Reader:
+def _reader(dimension: str, fixed: Mapping[str, str]) -> Reader | str:
+    """How to read a dimension; a text where it is known at load."""
     if dimension in _READERS:
         return _READERS[dimension]
     if dimension in fixed:
-        return _constant(fixed[dimension] or ABSENT)
+        return fixed[dimension] or ABSENT
     kind, _, name = dimension.partition(":")
     if kind == "claim" and name:
         return _claim(name)
@@ -127,11 +121,43 @@ def compile_key(policy: str, by: Sequence[str], fixed: Mapping[str, str]) -> Rea
     # A header alone would let a client choose its bucket.
     if any(name.startswith("header:") for name in by) and not _IDENTITY.intersection(by):
         raise ValueError("a header needs an identity beside it: " + ", ".join(sorted(_IDENTITY)))
-    readers = tuple(_reader(name, fixed) for name in by)
     prefix = policy + "|"
+    values = [_reader(name, fixed) for name in by]
+    if len(values) == 1:
+        (value,) = values
+        return (
+            _constant(prefix, prefix + value) if isinstance(value, str) else _single(prefix, value)
+        )
+    texts = [prefix]
+    readers = []
+    for value in values:
+        if isinstance(value, str):
+            texts[-1] += _measured(value)
+        else:
+            readers.append(value)
+            texts.append("")
+    if not readers:
+        return _constant(prefix, texts[0])
     if len(readers) == 1:
-        return _single(prefix, readers[0])
-    return _joined(prefix, readers)
+        return _between(prefix, texts[0], readers[0], texts[1])
+    return _joined(prefix, texts, readers)
+
+
+def _measured(value: str) -> str:
+    # Lengths first: no value can run over into the next one's place.
+    return f"{len(value)}:{value}"
+
+
+# One function a shape, since each runs for each request and policy.
+
+
+def _constant(prefix: str, name: str) -> Reader:
+    known = name if len(name) <= MAX_KEY_LENGTH else prefix + _digest(name)
+
+    def key(_principal: Principal, _address: str, _headers: Headers) -> str:
+        return known
+
+    return key
 
 
 def _single(prefix: str, reader: Reader) -> Reader:
@@ -142,11 +168,23 @@ def _single(prefix: str, reader: Reader) -> Reader:
     return key
 
 
-def _joined(prefix: str, readers: tuple[Reader, ...]) -> Reader:
+def _between(prefix: str, before: str, reader: Reader, after: str) -> Reader:
     def key(principal: Principal, address: str, headers: Headers) -> str:
-        values = [reader(principal, address, headers) for reader in readers]
-        # Lengths first: no value can run over into the next one's place.
-        name = prefix + "".join([f"{len(value)}:{value}" for value in values])
+        value = reader(principal, address, headers)
+        name = f"{before}{len(value)}:{value}{after}"
+        return name if len(name) <= MAX_KEY_LENGTH else prefix + _digest(name)
+
+    return key
+
+
+def _joined(prefix: str, texts: Sequence[str], readers: Sequence[Reader]) -> Reader:
+    first, rest = texts[0], tuple(zip(readers, texts[1:], strict=True))
+
+    def key(principal: Principal, address: str, headers: Headers) -> str:
+        name = first
+        for reader, text in rest:
+            value = reader(principal, address, headers)
+            name += f"{len(value)}:{value}{text}"
         return name if len(name) <= MAX_KEY_LENGTH else prefix + _digest(name)
 
     return key

@@ -84,18 +84,6 @@ class Lease:
         self.since_us = now_us
         return self.per_s
 
-    def spend(self, cost: int, now_us: int) -> int:
-        """Spend tokens that are there; how far the bucket is from full then, in our view (us)."""
-        bucket = self.bucket
-        self.left -= cost
-        self.count += 1
-        tat_us = self.tat_us
-        tat_us = max(tat_us, now_us)
-        tat_us += cost * bucket.token_us
-        self.tat_us = tat_us
-        used_us = tat_us - now_us
-        return min(bucket.full_us, used_us)
-
 
 class Exchange:
     """What the store is asked for: `tokens` more for a lease, or below 0 tokens given back."""
@@ -144,7 +132,18 @@ class Leases:
             found.append(lease)
         used_us = []
         for at, lease in enumerate(found):
-            used_us.append(lease.spend(checks[at].cost, now_us))
+            bucket = lease.bucket
+            cost_us = checks[at].cost * bucket.token_us
+            most_us = bucket.full_us - cost_us
+            held_us = lease.tat_us - now_us
+            if held_us < 0:
+                held_us = 0
+            elif held_us > most_us:
+                held_us = most_us
+            used_us.append(held_us + cost_us)
+            lease.tat_us = now_us + held_us + cost_us
+            lease.count += 1
+            lease.left -= checks[at].cost
             if lease.left <= lease.low and not lease.is_asking:
                 self._top_up(lease, now_us)
         return Verdict(True, used_us, "lease")

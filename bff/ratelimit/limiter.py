@@ -82,17 +82,18 @@ class Limiter:
     async def take(
         self, limits: RouteLimits, principal: Principal, address: str, headers: Headers
     ) -> Taken:
-        """As `take_now`, waiting for the store if need be."""
-        taken = self.take_now(limits, principal, address, headers)
-        if taken is not None:
+        """As `take_now` where that said None: wait for the store."""
+        if self._submit is None:
+            taken = self.take_now(limits, principal, address, headers)
+            assert taken is not None
             return taken
-        assert self._submit is not None
         checks = limits.checks(principal, address, headers)
-        answer = self._submit(checks)
+        answer = self._submit(checks) if checks else None
         if limits.shadow_rules:
             # Sent in the same loop turn as the binding checks, so they share its round trip.
             self._shadow(limits, principal, address, headers)
-        return self._settle(limits, principal, checks, await answer)
+        verdict = NOTHING_ASKED if answer is None else await answer
+        return self._settle(limits, principal, checks, verdict)
 
     def _shadow(
         self, limits: RouteLimits, principal: Principal, address: str, headers: Headers
@@ -118,21 +119,16 @@ class Limiter:
     def _settle(
         self, limits: RouteLimits, principal: Principal, checks: list[Check], verdict: Verdict
     ) -> Taken:
-        if principal.tier and principal.tier not in limits.known_tiers and limits.tiered:
+        if limits.tiered and principal.tier and principal.tier not in limits.known_tiers:
             self._report_tier(principal.tier)
         if not verdict.admitted:
             raise self._refusal(limits, principal, checks, verdict)
         emit = self._emit
-        source = verdict.source
-        for rule in limits.rules:
-            emit(rule.admitted[source])
+        for event in limits.admitted[verdict.source]:
+            emit(event)
         if limits.headers_mode != "always" or not checks:
             return NOTHING_TAKEN
-        parts = [
-            rule.shown(check.bucket, used_us)
-            for rule, check, used_us in zip(limits.rules, checks, verdict.used_us, strict=True)
-        ]
-        return Taken((limits.policy_header(principal), (b"ratelimit", b", ".join(parts))))
+        return Taken(limits.fields(principal, checks, verdict.used_us))
 
     def _refusal(
         self, limits: RouteLimits, principal: Principal, checks: list[Check], verdict: Verdict

@@ -42,23 +42,26 @@ class MemoryStore:
         next_us = []
         for check in checks:
             bucket = check.bucket
+            full_us = bucket.full_us
             held_us = tats.get(check.key, 0) - now_us
             if held_us <= 0:
                 held_us = 0
-            elif held_us > bucket.full_us:
-                held_us = bucket.full_us
+            elif held_us > full_us:
+                held_us = full_us
             spent_us = held_us + check.cost * bucket.token_us
-            if spent_us > bucket.full_us:
+            if spent_us > full_us:
                 admitted = False
             used_us.append(held_us)
             next_us.append(spent_us)
         if not admitted:
             return Verdict(False, used_us)
-        for check, spent_us in zip(checks, next_us, strict=True):
-            if check.key not in tats:
+        for at, check in enumerate(checks):
+            key = check.key
+            tat_us = now_us + next_us[at]
+            if key not in tats:
                 self._make_room(now_us)
-                heappush(self._heap, (now_us + spent_us, check.key))
-            tats[check.key] = now_us + spent_us
+                heappush(self._heap, (tat_us, key))
+            tats[key] = tat_us
         return Verdict(True, next_us)
 
     def _make_room(self, now_us: int) -> None:
