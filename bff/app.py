@@ -259,25 +259,26 @@ class _Worker:
 
     def _make_store(self, settings: object) -> LocalStore | RemoteStore:
         assert isinstance(settings, StoreSettings)
-        if settings.url:
-            store = RedisStore(
-                url=settings.url,
-                user=settings.user or None,
-                password=SecretRef(settings.password_ref).resolve()
-                if settings.password_ref
-                else None,
-                timeout_s=settings.timeout_s,
-                clock=self._clock,
-                random=self._random,
-                emit=self._emit,
-            )
-            self._stores.append(store)
-            return store
+        table: MemoryStore | SharedStore = MemoryStore(clock=self._clock)
         if self._settings.shared_buckets:
-            return SharedStore(
+            table = SharedStore(
                 path=Path(self._settings.shared_buckets), clock=self._clock, emit=self._emit
             )
-        return MemoryStore(clock=self._clock)
+        if not settings.url:
+            return table
+        store = RedisStore(
+            url=settings.url,
+            user=settings.user or None,
+            password=SecretRef(settings.password_ref).resolve() if settings.password_ref else None,
+            timeout_s=settings.timeout_s,
+            clock=self._clock,
+            random=self._random,
+            emit=self._emit,
+            # While the store is lost the workers of a node decide together, as without a store.
+            fallback=table,
+        )
+        self._stores.append(store)
+        return store
 
     # What is heard
 
