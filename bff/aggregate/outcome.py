@@ -198,7 +198,7 @@ def _problem(source: Source, result: SourceResult, domain: str) -> dict[str, Jso
         "title": title,
         "status": error.status,
         "code": error.code.name,
-        "reason": result.reason,
+        "reason": error.told_reason,
         "source": source.name,
         "state": result.state,
         "paths": paths,

@@ -69,6 +69,11 @@ class GatewayError(Exception):
         self.headers = headers
 
     @property
+    def told_reason(self) -> str:
+        """The reason that bodies show: the service's own word where it gave one."""
+        return self.reason
+
+    @property
     def row(self) -> Row:
         """Status and code of this reason."""
         return REASONS[self.reason]
@@ -134,6 +139,13 @@ class UpstreamError(GatewayError):
         self.details_bin = details_bin
         self.upstream = upstream
         self.pushback_ms = pushback_ms
+        # The reason of the service's own ErrorInfo, once somebody has decoded it.
+        self.service_reason = ""
+
+    @property
+    def told_reason(self) -> str:
+        """The service's ErrorInfo reason, else ours."""
+        return self.service_reason or self.reason
 
     @property
     def code(self) -> Code:

@@ -53,7 +53,7 @@ def coded(message: str, code: str, **extensions: Json) -> dict[str, Json]:
 
 def error_of_call(error: GatewayError, public_text: PublicText) -> GraphQLError:
     """A failed call as a field's error; `grpc` and `service` only where a service was asked."""
-    extensions: dict[str, Any] = {"code": error.code.name, "reason": error.reason}
+    extensions: dict[str, Any] = {"code": error.code.name, "reason": error.told_reason}
     if isinstance(error, UpstreamError):
         extensions["grpc"] = {"status": int(error.code)}
         if error.upstream:

@@ -6,10 +6,15 @@ and the upstream's layers exactly as a REST call of the same operation does.
 
 from collections.abc import Mapping
 
+from bff.core.errors import UpstreamError
 from bff.core.exchange import Inputs, Json, Permit, Reply, Request, Ticket
 from bff.pipeline.route import InnerOperation, Match, Tools, scope_of
+from bff.transcoding.rpc_status import decode_details
 
 __all__ = ["call_inner", "fetch_all", "shape_reply", "upstream_metadata"]
+
+
+_ERROR_INFO = "type.googleapis.com/google.rpc.ErrorInfo"
 
 
 async def fetch_all(request: Request, inputs: Inputs, match: Match, tools: Tools) -> Json:
@@ -68,10 +73,25 @@ async def call_inner(
         await _take_inner(inner, permit, request, tools)
     message = inner.encode(tree)
     metadata = (*upstream_metadata(request), *inner.identity(principal))
-    reply = await inner.stack.unary(
-        inner.operation, message, metadata, deadline_s, notes=request.calls, source=source
-    )
+    try:
+        reply = await inner.stack.unary(
+            inner.operation, message, metadata, deadline_s, notes=request.calls, source=source
+        )
+    except UpstreamError as error:
+        if error.details_bin:
+            error.service_reason = _service_reason(error, tools)
+        raise
     return inner.decode(reply.message)
+
+
+def _service_reason(error: UpstreamError, tools: Tools) -> str:
+    """The reason of the service's ErrorInfo: its part of the reply speaks for itself."""
+    _, details = decode_details(error.details_bin, error.code, tools.codec)
+    for detail in details:
+        if isinstance(detail, dict) and detail.get("@type") == _ERROR_INFO:
+            reason = detail.get("reason")
+            return reason if isinstance(reason, str) else ""
+    return ""
 
 
 async def _take_inner(

@@ -70,12 +70,24 @@ def error_tree(error: GatewayError, request: Request, tools: Tools) -> dict[str,
     for made in _own_details(error, request, tools):
         if made["@type"] not in present:
             details.append(made)
+        elif error.metadata and made["@type"] == _ERROR_INFO:
+            _add_metadata(details, error.metadata)
     return {
         "code": error.status,
         "message": message,
         "status": error.code.name,
         "details": details,
     }
+
+
+_ERROR_INFO = "type.googleapis.com/google.rpc.ErrorInfo"
+
+
+def _add_metadata(details: list[Json], metadata: dict[str, str]) -> None:
+    """What we know beside the service's own ErrorInfo, such as which source of a screen failed."""
+    for index, detail in enumerate(details):
+        if isinstance(detail, dict) and detail.get("@type") == _ERROR_INFO:
+            details[index] = {**detail, "metadata": {**metadata, **detail.get("metadata", {})}}
 
 
 _ALWAYS_SHOWN = frozenset(

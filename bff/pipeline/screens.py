@@ -7,10 +7,10 @@ import msgspec
 from msgspec import Struct
 
 from bff.aggregate.merge import answer_of
-from bff.aggregate.outcome import Outcome
+from bff.aggregate.outcome import Outcome, SourceResult, fail
 from bff.aggregate.plan import Plan
 from bff.aggregate.run import run_plan
-from bff.core.errors import ClientError, Violation
+from bff.core.errors import ClientError, GatewayError, Violation
 from bff.core.events import PartlyAnswered, SourceEnded
 from bff.core.exchange import Inputs, Json, Reply, Request, Ticket
 from bff.core.json_text import read_json
@@ -86,6 +86,7 @@ class Screen(Struct, kw_only=True, eq=False):
         """Run every source, each call with its own permit and tokens."""
         ticket = inputs.ticket
         operations = self.operations
+        self._refuse_early(ticket)
 
         async def ask(source: str, tree: dict[str, Json], deadline_s: float) -> Json:
             return await call_inner(
@@ -108,6 +109,22 @@ class Screen(Struct, kw_only=True, eq=False):
             request.partial = True
             tools.emit(PartlyAnswered(route))
         return outcome, tools.domain
+
+    def _refuse_early(self, ticket: Ticket) -> None:
+        """403 before any call, where the rules of a required source look at nothing but the caller.
+
+        Rules that look at the request are judged when the source's own request is known.
+        """
+        for source in self.plan.sources:
+            access = self.operations[source.name].access
+            if source.required and not access.needs_request:
+                try:
+                    access.check(ticket.permit.principal, dict)
+                except GatewayError as error:
+                    failed = SourceResult(
+                        name=source.name, state="failed", reason=error.reason, error=error
+                    )
+                    raise fail(source, error, [failed]) from error
 
     def shape(self, answers: Json, ticket: Ticket, match: Match) -> Reply:
         """Merge; say in header and body what is missing."""

@@ -149,6 +149,7 @@ class Compiler:
         front = graphql.compile(document.services, trie)
         if front is not None:
             compiled_routes.extend(front.routes)
+        store = store_settings(gateway, find)
         if find.problems:
             raise ConfigError(find.problems)
         version = _version(document, descriptors, policies)
@@ -164,9 +165,7 @@ class Compiler:
             version=version,
             clock=self._parts.clock,
             emit=self._parts.emit,
-            limiter=Limiter(
-                store=self._parts.store(store_settings(gateway)), emit=self._parts.emit
-            ),
+            limiter=Limiter(store=self._parts.store(store), emit=self._parts.emit),
             codec=codec,
             trie=trie,
             domain=gateway.value.gateway.domain or gateway.value.gateway.name,

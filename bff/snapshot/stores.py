@@ -4,6 +4,8 @@ from msgspec import Struct
 
 from bff.config.documents import Placed
 from bff.config.gateway import GatewayFile
+from bff.core.errors import ConfigError
+from bff.snapshot.findings import Findings
 
 __all__ = ["StoreSettings", "store_settings"]
 
@@ -17,12 +19,22 @@ class StoreSettings(Struct, frozen=True, kw_only=True):
     timeout_s: float = 0.005
 
 
-def store_settings(gateway: Placed[GatewayFile]) -> StoreSettings:
-    """The limiter's store of this configuration (its name was checked when it was loaded)."""
+def store_settings(gateway: Placed[GatewayFile], find: Findings) -> StoreSettings:
+    """The limiter's store of this configuration (its name was checked when it was loaded).
+
+    A password that cannot be had is a problem now, not when the store is opened.
+    """
     limiter = gateway.value.limiter
     if limiter.store == "memory":
         return StoreSettings()
     store = gateway.value.stores[limiter.store]
+    if store.password is not None:
+        try:
+            store.password.resolve()
+        except ConfigError as error:
+            for problem in error.problems:
+                path = ("stores", limiter.store, "password")
+                find.add(gateway, problem.message, *path, hint=problem.hint)
     return StoreSettings(
         url=store.redis,
         user=store.user or "",

@@ -117,7 +117,7 @@ async def test_a_null_source_is_null_and_its_followers_are_not_asked(
     assert screen["orders"] is None
     assert "products" not in screen
     states = {p["source"]: (p["state"], p["reason"]) for p in screen["problems"]}
-    assert states["orders"] == ("null", "PERMISSION_DENIED")
+    assert states["orders"] == ("null", "FAULT_INJECTED")
     assert states["products"] == ("omitted", "DEPENDENCY")
     assert (await samples.calls("catalog", "BatchGetProducts")).calls == 0
 
@@ -191,8 +191,13 @@ async def test_a_required_source_that_one_may_not_call_is_403(
     reply = await http.get(HOME, headers={"authorization": f"Bearer {token}"})
 
     assert (reply.status_code, reason_of(reply.json())) == (403, "INSUFFICIENT_SCOPE")
-    assert (await samples.calls("users", "GetUser")).calls == 0
-    assert (await samples.calls("catalog", "BatchGetProducts")).calls == 0
+    # Whether the caller may is known before anything is asked, also of other services.
+    for service, method in (
+        ("users", "GetUser"),
+        ("orders", "ListOrders"),
+        ("catalog", "BatchGetProducts"),
+    ):
+        assert (await samples.calls(service, method)).calls == 0
 
 
 async def test_a_screen_takes_no_unknown_parameter(
