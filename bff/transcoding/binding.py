@@ -186,7 +186,11 @@ def compile_binder(
         captures=captures,
         table=table,
         read_body=compile_body(codec, message, body, captures, table, switches) if body else None,
-        mask=compile_mask_inference(message, body, bound) if patch_mask else None,
+        mask=compile_mask_inference(
+            message, body, bound, resolve=codec.message_type, switches=switches
+        )
+        if patch_mask
+        else None,
         max_parameters=max_parameters,
         rivals=frozenset(each.number for each in siblings if each is not field),
         switches=switches,

@@ -75,7 +75,7 @@ def _odd_masks(reach: "_Reach") -> re.Pattern[bytes] | None:
     if _FIELD_MASK not in reach.types:
         return None
     names = b"|".join(re.escape(name.encode()) for name in sorted(reach.masks))
-    plain = rb'(?:[A-Za-z0-9*]+(?:[.,][A-Za-z0-9*]+)*)?"'
+    plain = rb'(?:[A-Za-z*][A-Za-z0-9]*(?:[.,][A-Za-z*][A-Za-z0-9]*)*)?"'
     return re.compile(rb'"(?:' + names + rb')":"(?!' + plain + rb")") if names else None
 
 
@@ -137,6 +137,7 @@ def compile_doubt(message: MessageType) -> Doubt:
     literals = [group for group in literals if b'"nullValue":' not in group]
     always = sum(map(len, literals)) > 64 or reach.has_many_masks
     odd_masks = _odd_masks(reach)
+    masks = tuple(b'"%s":"' % name.encode() for name in reach.masks)
     maps = tuple(b'"%s":{' % name.encode() for name in reach.integer_maps)
     odd_spellings = tuple(
         b'"%s":' % name.encode() for name in reach.two_spellings if "_" not in name
@@ -154,7 +155,7 @@ def compile_doubt(message: MessageType) -> Doubt:
             return True
         if _holds_two(compact, literals) or _holds_one(compact, telling):
             return True
-        if odd_masks is not None and odd_masks.search(compact):
+        if odd_masks is not None and _holds_one(compact, masks) and odd_masks.search(compact):
             return True
         if _TINY_EXPONENT.search(text) or _TINY_FRACTION in text:
             return True

@@ -15,8 +15,8 @@ from bff.core.exchange import Json
 from bff.core.schema import MessageType
 from bff.transcoding.exact_json import Fault, Resolve, clamp_floats, examine, nesting
 from bff.transcoding.json_doubt import compact_form, compile_doubt
-from bff.transcoding.json_rewrite import BodyRewrite, TooDeepError, has_name_clash
-from bff.transcoding.switches import Switches
+from bff.transcoding.json_rewrite import BodyRewrite, TooDeepError, has_name_clash, is_lenient
+from bff.transcoding.switches import STRICT, Switches
 
 __all__ = ["REFUSALS", "Parse", "client_error", "compile_parser"]
 
@@ -57,14 +57,8 @@ def compile_parser(
     strict = _Parser(message, from_json, restore_urls, resolve)
     parse: Parse = strict.parse
     if has_name_clash(message):
-        rename = BodyRewrite(message, resolve, Switches(), rename=True)
-        parse = _renaming(strict, rename)
-    if (
-        switches.json_unknown == "ignore"
-        or switches.json_duplicates == "last"
-        or switches.enums == "no_prefix"
-        or switches.enum_case == "ignore"
-    ):
+        parse = _renaming(strict, BodyRewrite(message, resolve, STRICT, rename=True))
+    if is_lenient(switches):
         parse = _mending(parse, BodyRewrite(message, resolve, switches))
     if switches.json_depth < _CODEC_DEPTH:
         parse = _shallow(parse, switches.json_depth)
@@ -123,7 +117,7 @@ class _Parser:
 
 
 def _renaming(strict: _Parser, rename: BodyRewrite) -> Parse:
-    """For types where the codec would take a field's name for the JSON name of another."""
+    """For types where the codec would take the JSON name of a field for the name of another."""
 
     def parse(text: bytes) -> Any:
         fault = strict.examine(text)

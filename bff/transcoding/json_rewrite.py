@@ -14,7 +14,7 @@ from bff.transcoding.exact_json import Number, Pairs, Resolve, read_pairs
 from bff.transcoding.scalars import SCALAR_MESSAGES
 from bff.transcoding.switches import Switches
 
-__all__ = ["BodyRewrite", "TooDeepError", "has_name_clash"]
+__all__ = ["BodyRewrite", "TooDeepError", "has_name_clash", "is_lenient"]
 
 # Unknown parts deeper than this are refused: nobody sends them in good faith.
 _MAX_UNKNOWN_DEPTH = 200
@@ -23,6 +23,16 @@ _GONE = object()
 
 class TooDeepError(ValueError):
     """An unknown part is nested beyond reason."""
+
+
+def is_lenient(switches: Switches) -> bool:
+    """Whether routes with these switches take bodies that the rules refuse."""
+    return (
+        switches.json_unknown == "ignore"
+        or switches.json_duplicates == "last"
+        or switches.enums == "no_prefix"
+        or switches.enum_case == "ignore"
+    )
 
 
 def has_name_clash(message: MessageType) -> bool:
@@ -39,8 +49,16 @@ def has_name_clash(message: MessageType) -> bool:
     return False
 
 
+def _clear_key(message: MessageType, field: Field) -> str:
+    """A key that is no other field's name in either spelling, so that every reader finds this one."""
+    others = {
+        name for each in message.fields if each is not field for name in (each.name, each.json_name)
+    }
+    return field.name if field.json_name in others else field.json_name
+
+
 class BodyRewrite:
-    """Rewrites texts of one message type. `rename` also spells every key as its JSON name."""
+    """Rewrites texts of one message type. `rename` also gives every field a key that is its alone."""
 
     def __init__(
         self, message: MessageType, resolve: Resolve, switches: Switches, *, rename: bool = False
@@ -105,7 +123,7 @@ class BodyRewrite:
                 continue
             made = self._field(field, value)
             if made is not _GONE:
-                kept.append((field, field.json_name if self._renames else key, made))
+                kept.append((field, _clear_key(message, field) if self._renames else key, made))
         if self._last_wins:
             kept = _last_members(kept)
         return Pairs((key, value) for _, key, value in kept)

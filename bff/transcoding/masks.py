@@ -1,11 +1,16 @@
 """Update masks of PATCH routes, taken from the body where the client sends none (AIP-134)."""
 
+from collections.abc import Callable
+
 import msgspec
 
 from bff.core.exchange import Json
 from bff.core.schema import Field, MessageType
+from bff.transcoding.exact_json import Resolve
+from bff.transcoding.json_rewrite import BodyRewrite, is_lenient
 from bff.transcoding.scalars import SCALAR_MESSAGES, delimited, tag
 from bff.transcoding.setters import JSON_MESSAGES, Part
+from bff.transcoding.switches import STRICT, Switches
 
 __all__ = ["MaskInference", "compile_mask_inference"]
 
@@ -14,16 +19,29 @@ _STOPS = JSON_MESSAGES | frozenset(SCALAR_MESSAGES) | {"google.protobuf.Any"}
 
 
 class MaskInference:
-    """Infers the mask of one route. `path` is where the mask field stands in the request."""
+    """Infers the mask of one route. `path` is where the mask field stands in the request.
 
-    def __init__(self, *, mask: Field, message: MessageType, bound: frozenset[str]) -> None:
+    `rewrite` makes of a body what the codec reads of it, on routes that take more than the rules.
+    """
+
+    def __init__(
+        self,
+        *,
+        mask: Field,
+        message: MessageType,
+        bound: frozenset[str],
+        rewrite: Callable[[bytes], bytes] | None,
+    ) -> None:
         self.path = (mask.number,)
         self._head = tag(mask.number, 2)
         self._message = message
         self._bound = bound
+        self._rewrite = rewrite
 
     def infer(self, body: bytes) -> list[Part]:
         """The mask field for a body that the codec has accepted; nothing for an empty object."""
+        if self._rewrite is not None:
+            body = self._rewrite(body)
         found: set[str] = set()
         self._collect(msgspec.json.decode(body), self._message, "", found)
         paths = sorted(found - self._bound)
@@ -48,7 +66,12 @@ class MaskInference:
 
 
 def compile_mask_inference(
-    message: MessageType, body: str, bound: frozenset[str]
+    message: MessageType,
+    body: str,
+    bound: frozenset[str],
+    *,
+    resolve: Resolve,
+    switches: Switches = STRICT,
 ) -> MaskInference | None:
     """Inference for a PATCH route, or None where it has no place.
 
@@ -65,4 +88,5 @@ def compile_mask_inference(
     ]
     if len(masks) != 1 or masks[0] is field or field.message.full_name in _STOPS:
         return None
-    return MaskInference(mask=masks[0], message=field.message, bound=bound)
+    rewrite = BodyRewrite(field.message, resolve, switches) if is_lenient(switches) else None
+    return MaskInference(mask=masks[0], message=field.message, bound=bound, rewrite=rewrite)

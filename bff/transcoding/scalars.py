@@ -69,8 +69,8 @@ _TIMESTAMP = re.compile(
 _DURATION = re.compile(r"(-?)(0|[1-9][0-9]{0,11})(?:\.([0-9]{1,9}))?s")
 _BASE64 = re.compile(r"([A-Za-z0-9+/]*)(={0,2})")
 _BASE64_URL = re.compile(r"([A-Za-z0-9_-]*)(={0,2})")
-# Names of fields, map keys and `*`, parted by dots.
-_MASK_PATH = re.compile(r"(?:\*|[A-Za-z0-9]+)(?:\.(?:\*|[A-Za-z0-9]+))*")
+# Names of fields and `*`, parted by dots.
+_MASK_PATH = re.compile(r"(?:\*|[A-Za-z][A-Za-z0-9]*)(?:\.(?:\*|[A-Za-z][A-Za-z0-9]*))*")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # 0001-01-01T00:00:00Z to 9999-12-31T23:59:59Z, google/protobuf/timestamp.proto
 _SECONDS = (-62_135_596_800, 253_402_300_799)
