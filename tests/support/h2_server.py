@@ -23,6 +23,7 @@ from bff.wire.http2.frames import (
     PREFACE,
     SETTINGS,
     SETTINGS_ACK,
+    WINDOW_UPDATE,
     frame,
     settings_frame,
 )
@@ -100,7 +101,9 @@ class Peer:
         assert await self._reader.readexactly(len(PREFACE)) == PREFACE
         kind, *_ = await self.frame()
         assert kind == SETTINGS
-        self.send(settings_frame(*pairs) + SETTINGS_ACK)
+        # A window for all that tests send: only what a script says shall hold a client back.
+        window = frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", 1 << 30))
+        self.send(settings_frame(*pairs) + SETTINGS_ACK + window)
 
     async def frame(self) -> tuple[int, int, int, bytes]:
         """The next frame: type, flags, stream id, payload."""

@@ -1,0 +1,246 @@
+"""Any octets into the connection machine: events or a connection error, bounded memory, never an exception."""
+
+import random
+import struct
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bff.core.errors import UpstreamError
+from bff.wire.http2.frames import (
+    CONTINUATION,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    GOAWAY,
+    HEADERS,
+    PADDED,
+    PING,
+    PRIORITY,
+    PRIORITY_FLAG,
+    PUSH_PROMISE,
+    RST_STREAM,
+    SETTINGS,
+    WINDOW_UPDATE,
+    frame,
+    settings_frame,
+)
+from bff.wire.http2.reply import failure_of, message_of, metadata_of
+from bff.wire.http2.stream import Stream
+from tests.support.h2_machine import GREETING, Machine, frames_in
+from tests.support.h2_server import GRPC, OK, block, data, grpc_message, headers, reply
+
+pytestmark = pytest.mark.rule("upstreams.2")
+REPLY_MAX_BYTES = 4_096
+KINDS = (DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY,
+         WINDOW_UPDATE, CONTINUATION, 10, 255)  # fmt: skip
+PAYLOADS = st.one_of(
+    st.binary(max_size=40),
+    st.sampled_from(
+        [b"", bytes(4), bytes(8), b"\0\0\0\1", b"\x7f\xff\xff\xff", block(*GRPC), block(*OK),
+         block(*GRPC, *OK), grpc_message(b"hi"), bytes(5_000), b"\0\4\0\0\0\1", b"\0\4\x7f\xff\xff\xff"]
+    ),
+)  # fmt: skip
+FRAMES = st.builds(
+    frame,
+    st.sampled_from(KINDS),
+    st.sampled_from([0, END_STREAM, END_HEADERS, END_STREAM | END_HEADERS, PADDED, PADDED | END_HEADERS,
+                     PRIORITY_FLAG | END_HEADERS, 255]),
+    st.sampled_from([0, 1, 3, 5, 7, 2, 2**31 - 1]),
+    PAYLOADS,
+)  # fmt: skip
+ANY = st.one_of(
+    st.binary(max_size=60),
+    FRAMES,
+    st.sampled_from(
+        [reply(1, b"a"), reply(3, b"b"), headers(5, *GRPC), data(5, grpc_message(b"c"))]
+    ),
+)
+STEPS = st.lists(st.one_of(ANY, st.sampled_from(["open", "cancel", "tick", "take"])), max_size=40)
+
+
+class Watched:
+    """A machine whose every step is looked at."""
+
+    def __init__(self) -> None:
+        self.machine = Machine(reply_max_bytes=REPLY_MAX_BYTES, greeted=False)
+        self.calls: list[Stream] = []
+        self.ended: list[Stream] = []
+        self.out = b""
+
+    def step(self, step: Any) -> None:
+        machine = self.machine
+        if isinstance(step, bytes):
+            self.ended += machine.receive(step)
+        elif step == "open":
+            if len(machine.it.streams) < machine.it.limit:
+                self.calls.append(machine.open(b"q" * 100, flush=False))
+        elif step == "cancel":
+            for call in tuple(machine.it.streams.values())[:1]:
+                machine.it.cancel(call, machine.now_s)
+        elif step == "tick":
+            self.ended += machine.tick(0.6)
+        else:
+            self.out += machine.it.take_output()
+        self.look()
+
+    def look(self) -> None:
+        it = self.machine.it
+        open_ones = set(map(id, it.streams.values()))
+        assert open_ones == {id(call) for call in self.calls if not call.is_ended}
+        assert len(self.ended) == len(set(map(id, self.ended))), "a call ended twice"
+        assert it.state != "closed" or not it.streams
+        held = len(it._reader._rest) + sum(len(call.body) for call in it.streams.values())
+        assert held <= (1 << 20) + 10 + len(it.streams) * (REPLY_MAX_BYTES + 65_536)
+
+    def finish(self) -> None:
+        """The transport is lost: nothing may stay open, every end has a meaning, all octets are frames."""
+        self.out += self.machine.it.take_output()
+        self.ended += self.machine.it.eof("gone")
+        assert all(call.is_ended for call in self.calls)
+        for call in self.calls:
+            try:
+                reply_ = message_of(call, max_bytes=REPLY_MAX_BYTES)
+            except UpstreamError:
+                continue
+            metadata_of(call)
+            assert reply_ is not None or failure_of(call, overdue=False).code
+        frames_in(self.out)
+
+
+@settings(max_examples=300, deadline=None)
+@given(greeted=st.booleans(), steps=STEPS)
+def test_any_octets_lead_to_ends_or_an_error_of_the_connection(
+    greeted: bool, steps: list[Any]
+) -> None:
+    watched = Watched()
+    if greeted:
+        watched.step(GREETING)
+
+    for step in ["open", "open", "open", *steps]:
+        watched.step(step)
+
+    watched.finish()
+
+
+WHOLE = b"".join(
+    (
+        GREETING,
+        headers(1, (b":status", b"103"), (b"link", b"x")),
+        frame(HEADERS, PADDED | PRIORITY_FLAG, 1, b"\3" + bytes(5) + block(*GRPC)[:9] + bytes(3)),
+        frame(CONTINUATION, END_HEADERS, 1, block(*GRPC)[9:]),
+        headers(3, *GRPC),
+        frame(PING, 0, 0, b"8 octets"),
+        frame(DATA, PADDED, 1, b"\5" + grpc_message(b"x" * 50)[:20] + bytes(5)),
+        settings_frame((4, 100_000)),
+        data(3, grpc_message(b"second")),
+        data(1, grpc_message(b"x" * 50)[20:]),
+        frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", 70_000)),
+        frame(99, 255, 7, b"unknown"),
+        headers(3, (b"grpc-status", b"5"), (b"grpc-message", b"gone"), end=True),
+        headers(1, *OK, (b"x-t", b"1"), end=True),
+        frame(RST_STREAM, 0, 5, bytes(3) + b"\7"),
+        frame(GOAWAY, 0, 0, bytes(3) + b"\5" + bytes(4)),
+    )
+)
+
+
+def run(*parts: bytes) -> Any:
+    machine = Machine(greeted=False)
+    calls: list[Stream] = []
+    for part in parts:
+        machine.receive(part)
+        if not calls and machine.state == "ready":
+            calls = [machine.open(b"q", flush=False) for _ in range(3)]
+    ends = [(call.is_ended, bytes(call.body), call.trailers, call.fault) for call in calls]
+    return machine.state, ends, machine.it.take_output()
+
+
+def test_a_reply_cut_at_every_octet_is_the_same_reply() -> None:
+    greeting = len(frame(SETTINGS, 0, 0))
+    state, ends, out = run(WHOLE[:greeting], WHOLE[greeting:])
+    assert [end[0] for end in ends] == [True] * 3
+    assert (state, ends[0][1]) == ("closed", grpc_message(b"x" * 50))
+
+    for cut in range(greeting, len(WHOLE)):
+        assert run(WHOLE[:greeting], WHOLE[greeting:cut], WHOLE[cut:]) == (state, ends, out), cut
+    octets = [WHOLE[at : at + 1] for at in range(len(WHOLE))]
+    assert run(*octets) == (state, ends, out)
+
+
+SHUFFLED = [
+    headers(1, *GRPC), data(1, grpc_message(b"a")), headers(1, *OK, end=True), headers(3, *GRPC),
+    data(3, grpc_message(b"b"), end=True), frame(PING, 0, 0, bytes(8)), frame(RST_STREAM, 0, 3, bytes(4)),
+    settings_frame((3, 2)), frame(GOAWAY, 0, 0, bytes(8)), frame(SETTINGS, 0, 0),
+]  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.permutations(SHUFFLED))
+def test_frames_in_any_order_end_every_call(frames: list[bytes]) -> None:
+    watched = Watched()
+    watched.step(GREETING)
+    watched.step("open")
+    watched.step("open")
+
+    for one in frames:
+        watched.step(one)
+
+    watched.finish()
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    sizes=st.lists(st.integers(0, 80_000), min_size=1, max_size=6),
+    window=st.integers(1, 70_000),
+)
+def test_bodies_arrive_whole_and_never_beyond_the_windows(
+    seed: int, sizes: list[int], window: int
+) -> None:
+    """A model of the peer grants windows at random, some of them taken back by SETTINGS."""
+    chance = random.Random(seed)
+    machine = Machine(greeted=False)
+    machine.receive(settings_frame((4, window)))
+    machine.sent()
+    whole, granted = 65_535, dict.fromkeys(range(1, 2 * len(sizes), 2), window)
+    bodies = dict.fromkeys(granted, b"")
+    done: set[int] = set()
+
+    def take() -> None:
+        nonlocal whole
+        for kind, flags, stream_id, payload in machine.sent():
+            if kind == DATA:
+                whole -= len(payload)
+                granted[stream_id] -= len(payload)
+                assert whole >= 0
+                assert granted[stream_id] >= 0 or not payload
+                bodies[stream_id] += payload
+                if flags & END_STREAM:
+                    done.add(stream_id)
+
+    messages = [chance.randbytes(size) for size in sizes]
+    for message in messages:
+        machine.open(message, flush=False)
+    for _ in range(20_000):
+        take()
+        if len(done) == len(sizes):
+            break
+        stream_id = chance.choice([0, *(one for one in granted if one not in done)])
+        step = chance.randrange(1, 30_000)
+        if chance.random() < 0.1:
+            new = chance.randrange(0, 70_000)
+            granted = {key: value + new - window for key, value in granted.items()}
+            window = new
+            machine.receive(settings_frame((4, new)))
+        elif stream_id:
+            granted[stream_id] += step
+            machine.receive(frame(WINDOW_UPDATE, 0, stream_id, struct.pack(">I", step)))
+        else:
+            whole += step
+            machine.receive(frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", step)))
+        machine.it._noise = 0
+    assert machine.state == "ready"
+    assert [bodies[key] for key in sorted(bodies)] == [grpc_message(one) for one in messages]
