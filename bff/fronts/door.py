@@ -470,6 +470,8 @@ class _Exchange:
         if self.declared_bytes > cap_bytes:
             self.unread = True
             raise _too_large(cap_bytes)
+        # Until the end is read; whoever stops before leaves octets that are no next request.
+        self.unread = True
         left_s = _BODY_BASE_S + cap_bytes / _BODY_BYTES_PER_S
         window_s, window_bytes = 0.0, 0
         while True:
@@ -481,9 +483,9 @@ class _Exchange:
                 async with asyncio.timeout(min(left_s, slow_s) if limits.paced else limits.idle_s):
                     part, more = await self._next_part(cap_bytes)
             except TimeoutError as error:
-                self.unread = True
                 raise ClientError("BODY_TIMEOUT", headers=_CLOSE) from error
             self.watchable = True
+            self.unread = more
             if part:
                 yield part
             if not more:

@@ -330,6 +330,8 @@ def _connect(
         ("grpc.max_receive_message_length", max_message_bytes),
         ("grpc.max_send_message_length", max_message_bytes),
         ("grpc.max_metadata_size", _METADATA_MAX_BYTES),
+        # Windows that grow with the link's speed would hold megabytes for one slow reader.
+        ("grpc.http2.bdp_probe", 0),
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 10_000),
         # Despite its name this is the time that one attempt to connect may take.
