@@ -94,6 +94,7 @@ class Peer:
         self.writer = writer
         self.frames: list[tuple[int, int, int, bytes]] = []
         self._greeted = False
+        self._came = asyncio.Event()
 
     async def greet(self, *pairs: tuple[int, int]) -> None:
         """Read the preface and SETTINGS, send ours and the ACK."""
@@ -111,7 +112,15 @@ class Peer:
         payload = await self._reader.readexactly(int.from_bytes(head[:3]))
         one = (head[3], head[4], int.from_bytes(head[5:]), payload)
         self.frames.append(one)
+        self._came.set()
         return one
+
+    async def saw(self, kind: int) -> None:
+        """Wait until a frame of this type was read, by whomever."""
+        async with asyncio.timeout(10.0):
+            while not any(one[0] == kind for one in self.frames):
+                self._came.clear()
+                await self._came.wait()
 
     async def until(self, kind: int) -> tuple[int, int, int, bytes]:
         """The next frame of this type; those before it are read over."""

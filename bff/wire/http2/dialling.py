@@ -11,7 +11,7 @@ from bff.core.status import Code
 from bff.wire.grpcio import TlsSettings
 from bff.wire.http2.connection import Connection
 from bff.wire.http2.headers import BlockDecoder, BlockMemo, MemoDecoder, TableDecoder
-from bff.wire.http2.link import Hub, Link
+from bff.wire.http2.link import Hub, Link, NoH2Error
 from bff.wire.http2.stream import Fault
 from bff.wire.http2.vigil import Vigil
 
@@ -21,10 +21,6 @@ _IDLE_S = 30 * 60.0
 _AGE_JITTER = 0.1
 _KEEPALIVE_S = 30
 _USER_TIMEOUT_MS = 20_000
-
-
-class _NoH2Error(ConnectionError):
-    """The peer chose no `h2` by ALPN (RFC 9113 3.2)."""
 
 
 def tls_context(tls: TlsSettings) -> ssl.SSLContext:
@@ -90,7 +86,7 @@ class Dialler:
                 self._context = await asyncio.to_thread(tls_context, self._tls)
             link = await self._open(hub)
             try:
-                self._check(link)
+                _tune(link.transport.get_extra_info("socket"))
                 await link.ready
             finally:
                 if link.connection.state in {"connecting", "closed"}:
@@ -119,13 +115,6 @@ class Dialler:
             await loop.create_connection(make, host, int(port), ssl=context, server_hostname=name)
         )[1]
 
-    def _check(self, link: Link) -> None:
-        if self._tls is not None:
-            secured = link.transport.get_extra_info("ssl_object")
-            if secured is None or secured.selected_alpn_protocol() != "h2":
-                raise _NoH2Error("the peer did not choose h2")
-        _tune(link.transport.get_extra_info("socket"))
-
     def _make_link(self, hub: Hub) -> Link:
         now_s, memo = self._now_s(), self._memo
         decoder: BlockDecoder = TableDecoder() if memo is None else MemoDecoder(memo)
@@ -151,7 +140,7 @@ def _tune(sock: socket.socket | None) -> None:
 
 def fault_of_dial(error: Exception) -> Fault:
     """What waiting calls end with; nothing of them was sent."""
-    is_tls = isinstance(error, ssl.SSLError | ssl.CertificateError | _NoH2Error)
+    is_tls = isinstance(error, ssl.SSLError | ssl.CertificateError | NoH2Error)
     return Fault(
         reason="UPSTREAM_TLS" if is_tls else "UPSTREAM_UNAVAILABLE",
         code=Code.UNAVAILABLE,

@@ -7,11 +7,15 @@ from typing import Protocol, cast
 from bff.wire.http2.connection import Connection
 from bff.wire.http2.stream import Stream
 
-__all__ = ["Hub", "Link", "settle"]
+__all__ = ["Hub", "Link", "NoH2Error", "settle"]
 
 # After this a closed transport that the peer does not read from is cut off.
-_CLOSE_S = 1.0
+_CLOSE_S = 0.25
 _WRITE_HIGH_BYTES = 1 << 20
+
+
+class NoH2Error(ConnectionError):
+    """The peer chose no `h2` by ALPN (RFC 9113 3.2)."""
 
 
 class Hub(Protocol):
@@ -111,11 +115,18 @@ class Link(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Send the preface at once."""
+        """Send the preface at once; over TLS only to a peer that chose `h2`."""
         # A cast: uvloop's transports are no subclass of asyncio's.
         self.transport = cast("asyncio.Transport", transport)
         self.transport.set_write_buffer_limits(high=_WRITE_HIGH_BYTES)
-        self._flush()
+        secured = transport.get_extra_info("ssl_object")
+        if secured is None or secured.selected_alpn_protocol() == "h2":
+            self._flush()
+            return
+        self.lost_by = NoH2Error("the peer did not choose h2")
+        self.connection.eof(str(self.lost_by))
+        self.transport.abort()
+        self._change()
 
     def data_received(self, data: bytes) -> None:
         """Runs for each read: ended calls are woken, what they make the peer wait for leaves with them."""
@@ -144,7 +155,7 @@ class Link(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing more comes."""
-        self.lost_by = exc
+        self.lost_by = self.lost_by or exc
         self._settle(self.connection.eof("closed by the peer" if exc is None else str(exc)))
         if not self.gone.done():
             self.gone.set_result(None)

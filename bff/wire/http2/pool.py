@@ -71,6 +71,7 @@ class Pool:
         self._waiting: OrderedDict[Stream, None] = OrderedDict()
         self._dialling: asyncio.Task[None] | None = None
         self._failures = 0
+        self._is_forgiven = False
         self._last_fault = _CLOSED_UNSENT
         self._redial: asyncio.TimerHandle | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -182,26 +183,31 @@ class Pool:
             self._lost(link)
 
     def _lost(self, link: Link) -> None:
-        """A connection takes no more calls. One that gave nothing counts as a failure to connect."""
+        """A connection takes no more calls.
+
+        Its loss is forgiven once: services restart, and a call that is safe to repeat shall find
+        the next connection. One that then ends without having answered a call has to wait.
+        """
         connection = link.connection
         if connection.too_many_pings:
             self._dialler.ping_less()
         if self.is_closed:
             return
-        lived_long = self._now_s() - link.made_s >= _GOOD_S
-        if lived_long:
+        if connection.finished_calls or self._now_s() - link.made_s >= _GOOD_S:
             self._failures = 0
+            self._is_forgiven = False
         if connection.is_by_choice:
             return
         why = connection.why_closed or "GOAWAY"
         self._emit(Noted("upstream_connection_ended", {"address": self._address, "why": why}))
         if self._has_ready():
             return
-        if connection.had_goaway and (lived_long or connection.finished_calls):
-            if self._waiting or connection.streams:
-                self._dial_if_short()
+        if self._is_forgiven:
+            self._back_off(_ended(why))
             return
-        self._back_off(_ended(why))
+        self._is_forgiven = True
+        if self._waiting or connection.streams or not connection.had_goaway:
+            self._dial_if_short()
 
     # Connecting
 
