@@ -69,6 +69,11 @@ class _MessageBody:
         self._head = tag(prefix[0], 2) if prefix else b""
         self._table = table
         self._same_field = switches.same_field
+        # Without these the query has no place inside the body's message.
+        self._merges = (switches.query_body_field if prefix else switches.query_star_body) in {
+            "merge",
+            "bind",
+        }
         depth = len(prefix)
         self._leaves = tuple(
             (index, setter, codec.leaf(message.full_name, tuple(setter.name.split(".")[depth:])))
@@ -92,7 +97,7 @@ class _MessageBody:
                 holds = own is None
             if holds:
                 leaf.set(found, value)
-        inner, outer = self._beside(found, asked) if asked else ([], asked)
+        inner, outer = self._beside(found, asked) if asked and self._merges else ([], asked)
         octets = found.to_binary()
         if inner:
             inner.sort(key=itemgetter(0))

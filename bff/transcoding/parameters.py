@@ -172,9 +172,9 @@ class _Reading:
         if self._switches.query_oneof == "reject" or from_path:
             raise _Refused("INVALID_PARAMETER", "excludes another field that is given")
         self._members[where, oneof] = number
-        self.held = {
-            key: part for key, part in self.held.items() if part is None or part[0][:depth] != old
-        }
+        gone = [key for key, part in self.held.items() if part and part[0][:depth] == old]
+        for key in gone:
+            del self.held[key]
 
 
 class ParameterTable:
@@ -228,8 +228,15 @@ class ParameterTable:
         """
         captured = dict(zip(self._paths, values, strict=True))
         reading = _Reading(captured, self._picked.copy(), self._switches)
+        held = reading.held
         for key, text in pairs:
             try:
+                setter = self._setters.get(key)
+                if setter is not None and setter.is_plain:
+                    path = setter.path
+                    if path not in held and path not in captured:
+                        held[path] = (path, setter.whole(setter.encode(text)))
+                        continue
                 setter, map_key = self._find(key)
                 if setter is not None:
                     reading.take(setter, map_key, text)

@@ -41,6 +41,7 @@ class Setter(Struct, frozen=True):
     them and drops a default that has no presence, `piece` does both. `parse` and `encode_value` are
     its halves, for comparing with a message. `oneofs` names each oneof that the path enters, with
     the member that it picks. For a map, `entry` takes key and text, and the others are of no use.
+    `is_plain`: one value of one field in no oneof, so that only its place has to be free.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Setter(Struct, frozen=True):
     piece: Callable[[str], bytes]
     oneofs: tuple[tuple[tuple[int, ...], str, int], ...] = ()
     entry: Callable[[str, str], tuple[bytes, bytes]] | None = None
+    is_plain: bool = False
 
 
 def is_leaf(field: Field) -> bool:
@@ -99,6 +101,11 @@ def compile_setter(fields: Sequence[Field], codec: Codec, switches: Switches = S
         octets = encode(text)
         return head + octets if keeps_default or octets != default else b""
 
+    oneofs = tuple(
+        (path[:depth], each.oneof, each.number)
+        for depth, each in enumerate(fields)
+        if each.oneof is not None
+    )
     return Setter(
         ".".join(each.name for each in fields),
         path,
@@ -108,12 +115,9 @@ def compile_setter(fields: Sequence[Field], codec: Codec, switches: Switches = S
         encode,
         whole,
         piece,
-        tuple(
-            (path[:depth], each.oneof, each.number)
-            for depth, each in enumerate(fields)
-            if each.oneof is not None
-        ),
+        oneofs,
         _entry(field, encode) if field.map_key is not None else None,
+        not (oneofs or field.repeated or field.is_map),
     )
 
 

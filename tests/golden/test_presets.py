@@ -27,6 +27,8 @@ CELLS: list[tuple[int, str, str, str, tuple[Expected, Expected, Expected]]] = [
      (INVALID, INVALID, {"choiceNumber": 1})),
     (79, "query_oneof", "GET /k/1?choiceMoney.units=1&choiceText=a", "",
      (INVALID, INVALID, {"choiceText": "a"})),
+    (79, "query_oneof", "GET /k/1?choiceText=a&choiceNumber=2&i32=5", "",
+     (INVALID, INVALID, {"choiceNumber": 2, "i32": 5})),
     (63, "query_star_body", "POST /k/1?i32=5&tags=a", '{"flag":true,"tags":["b"]}',
      (UNKNOWN, {"flag": True, "tags": ["b"]}, {"flag": True, "i32": 5, "tags": ["a", "b"]})),
     (63, "query_star_body", "POST /k/1?i32=5", '{"i32":6}', (UNKNOWN, {"i32": 6}, {"i32": 6})),
