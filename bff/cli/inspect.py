@@ -67,7 +67,8 @@ def _explain(compiled: Compiled, asked: str, *, as_json: bool) -> None:
     if as_json:
         names = ("switch", "value", "origin")
         console.print(
-            msgspec.json.encode([dict(zip(names, row, strict=True)) for row in rows]).decode()
+            msgspec.json.encode([dict(zip(names, row, strict=True)) for row in rows]).decode(),
+            markup=False,
         )
         return
     table = Table(box=None, header_style="bold", pad_edge=False)
@@ -107,7 +108,9 @@ def routes(mappings: _Mappings = Path("mappings"), as_json: _Json = False) -> No
         raise typer.Exit(1) from None
     ordered = sorted(compiled.routes, key=lambda route: (route.template, route.method))
     if as_json:
-        console.print(msgspec.json.encode([_row(route) for route in ordered]).decode())
+        console.print(
+            msgspec.json.encode([_row(route) for route in ordered]).decode(), markup=False
+        )
         return
     table = Table(box=None, header_style="bold", pad_edge=False)
     # The path is what people look for, so it is never broken; long lists are.
