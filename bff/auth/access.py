@@ -114,13 +114,23 @@ class Access:
         hide. `scope` gives {path, query, request}; it is called at most once, and only if a rule
         reads them.
         """
+        self._check_kind(principal)
+        if self._rules:
+            self._check_rules(principal, scope)
+
+    def check_caller(self, principal: Principal) -> None:
+        """As `check`, but only what the caller alone decides: for calls whose request is not made yet."""
+        self._check_kind(principal)
+        for rule in self._rules:
+            if not rule.reads_tree and not rule.holds(principal, _EMPTY):
+                raise self._denial(rule, principal)
+
+    def _check_kind(self, principal: Principal) -> None:
         if principal.kind == "anonymous":
             if self._required:
                 raise self._missing("no credential")
         elif self._kinds and principal.kind not in self._kinds:
             raise self._missing("a credential of another kind")
-        if self._rules:
-            self._check_rules(principal, scope)
 
     def _check_rules(self, principal: Principal, scope: Scope) -> None:
         tree: Tree = _EMPTY

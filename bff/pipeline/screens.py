@@ -111,15 +111,15 @@ class Screen(Struct, kw_only=True, eq=False):
         return outcome, tools.domain
 
     def _refuse_early(self, ticket: Ticket) -> None:
-        """403 before any call, where the rules of a required source look at nothing but the caller.
+        """401 or 403 before any call, by what the caller alone decides of each required source.
 
         Rules that look at the request are judged when the source's own request is known.
         """
         for source in self.plan.sources:
             access = self.operations[source.name].access
-            if source.required and not access.needs_request:
+            if source.required:
                 try:
-                    access.check(ticket.permit.principal, dict)
+                    access.check_caller(ticket.permit.principal)
                 except GatewayError as error:
                     failed = SourceResult(
                         name=source.name, state="failed", reason=error.reason, error=error

@@ -165,3 +165,22 @@ def test_conditions_see_the_caller_that_we_verified_and_no_other() -> None:
     stage = access(AccessRules(when=lambda tree: tree["auth"]["sub"] == "u-1"))
 
     stage.check(CALLER, lambda: {"auth": {"sub": "forged"}})
+
+
+def test_what_the_caller_alone_decides_is_judged_without_a_request() -> None:
+    """Scopes are judged at once; a condition over the request waits for it."""
+    access = compile_access(
+        required=True,
+        rules=(AccessRules(scopes=("orders.read",), when=lambda _tree: False),),
+    )
+
+    access.check_caller(Principal(kind="jwt", sub="u-1", scopes=frozenset({"orders.read"})))
+    with pytest.raises(DeniedError) as lacking:
+        access.check_caller(Principal(kind="jwt", sub="u-1"))
+    with pytest.raises(DeniedError) as nobody:
+        access.check_caller(Principal())
+
+    assert (lacking.value.reason, nobody.value.reason) == (
+        "INSUFFICIENT_SCOPE",
+        "CREDENTIAL_MISSING",
+    )
