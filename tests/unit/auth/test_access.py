@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from bff.auth.access import Access, AccessRules, compile_access
-from bff.core.errors import GatewayError
+from bff.core.errors import DeniedError, GatewayError
 from bff.core.events import Event, Noted
 from bff.core.exchange import ANONYMOUS, Json, Principal
 
