@@ -9,11 +9,19 @@ from collections.abc import Iterator
 from typing import Final, Generic, TypeVar
 from urllib.parse import unquote_to_bytes
 
-from msgspec import Struct, structs
-
-from bff.transcoding.captures import prepare_capture, prepare_raw_capture
-from bff.transcoding.path_template import Segment, Template
+from bff.transcoding.path_template import Template
 from bff.transcoding.switches import STRICT, Switches
+from bff.transcoding.trie_nodes import (
+    Entry,
+    Found,
+    Node,
+    Table,
+    WrongMethod,
+    child_of,
+    may_end_in_slash,
+    tails_of,
+    with_slash,
+)
 
 __all__ = ["Found", "RouteTrie", "WrongMethod"]
 
@@ -23,100 +31,6 @@ T = TypeVar("T")
 _ANY_METHODS: Final = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 # Never routed, whatever is registered: a gateway neither tunnels nor echoes (RFC 9110 9.3.6, 9.3.8).
 _NEVER: Final = frozenset({"CONNECT", "TRACE"})
-
-
-class Found(Struct, Generic[T], frozen=True, gc=False):
-    """A match: the route's value and its variables' decoded texts, in the template's order.
-
-    `implied_head` is True when a HEAD request was answered by a GET rule (RFC 9110 9.3.2).
-    """
-
-    value: T
-    captures: tuple[str, ...] = ()
-    implied_head: bool = False
-
-
-class WrongMethod(Struct, frozen=True):
-    """The path is known, the method is not; `allow` is sorted and complete (RFC 9110 10.2.1).
-
-    `status` is what the best of the path's routes wants said: 405, 501, or 404 as if it were not there.
-    """
-
-    allow: tuple[str, ...]
-    status: int = 405
-
-
-class _Entry(Generic[T]):
-    """One route at a leaf. `capture` turns the path's segments into texts; `found` serves if none."""
-
-    __slots__ = (
-        "_binds_empty",
-        "_no_verb_from",
-        "_stars",
-        "capture",
-        "found",
-        "implied_head",
-        "raw_capture",
-        "single",
-        "value",
-        "wrong_method",
-    )
-
-    def __init__(
-        self, template: Template, value: T, switches: Switches, *, implied_head: bool
-    ) -> None:
-        self.value = value
-        self.implied_head = implied_head
-        self.wrong_method = switches.wrong_method
-        self.found: Found[T] = Found(value, (), implied_head)
-        # Segment i of the template is item i + 1 of the split path, whose item 0 is empty.
-        spans = tuple((v.start + 1, _after(v.stop), v.multi) for v in template.variables)
-        # The commonest shape, one variable of one segment, is a plain index; 0 says "another shape".
-        self.single = spans[0][0] if len(spans) == 1 and not spans[0][2] else 0
-        self.raw_capture = prepare_raw_capture(spans)
-        self.capture = prepare_capture(spans, switches.path_decoding)
-        kinds = [segment.kind for segment in template.segments]
-        self._stars = tuple(at for at, kind in enumerate(kinds, 1) if kind == "*")
-        self._binds_empty = switches.empty_segment == "bind"
-        # Where a last segment with an unregistered verb would be a wildcard's; 0: may be.
-        refuses_verb = switches.verb_unregistered == "no_match" and kinds[-1] != "literal"
-        self._no_verb_from = len(kinds) if refuses_verb and not template.verb else 0
-
-    def takes(self, segments: list[str]) -> bool:
-        """Whether this route, having switches of its own or such neighbours, takes the path."""
-        if not self._binds_empty and any(not segments[at] for at in self._stars):
-            return False
-        return (
-            not self._no_verb_from
-            or len(segments) <= self._no_verb_from
-            or ":" not in segments[-1][1:-1]
-        )
-
-
-def _after(stop: int | None) -> int | None:
-    """A variable's end in the split path; below zero it counts from the end of either."""
-    return stop + 1 if stop is not None and stop > 0 else stop
-
-
-_Table = dict[str, _Entry[T]]
-
-
-class _Node(Generic[T]):
-    """A place in the trie. `ends` (path ends here) and `tails` (`**` from here): verb -> methods.
-
-    `suffixes` are the tails that go on with literals, longest first.
-    """
-
-    __slots__ = ("ends", "literals", "plain", "star", "suffixes", "tails")
-
-    def __init__(self) -> None:
-        self.literals: dict[str, _Node[T]] = {}
-        self.star: _Node[T] | None = None
-        self.ends: dict[str, _Table[T]] = {}
-        self.tails: dict[str, _Table[T]] = {}
-        self.suffixes: dict[tuple[str, ...], dict[str, _Table[T]]] = {}
-        # `ends[""]`, one lookup nearer.
-        self.plain: _Table[T] | None = None
 
 
 class RouteTrie(Generic[T]):
@@ -130,9 +44,9 @@ class RouteTrie(Generic[T]):
     __slots__ = ("_binds_empty", "_is_picky", "_root", "_static", "_verb_colons", "_verbs")
 
     def __init__(self) -> None:
-        self._root: _Node[T] = _Node()
+        self._root: Node[T] = Node()
         # Whole literal paths. They beat every other route, so they may be asked first.
-        self._static: dict[str, _Table[T]] = {}
+        self._static: dict[str, Table[T]] = {}
         self._verbs: set[str] = set()
         # How many colons a registered verb holds at most: so many splits of a segment are worth trying.
         self._verb_colons = 0
@@ -161,8 +75,8 @@ class RouteTrie(Generic[T]):
         self._binds_empty |= switches.empty_segment == "bind"
         self._is_picky |= self._binds_empty or switches.verb_unregistered == "no_match"
         held = self._insert(template, method, value, switches, implied_head=implied_head)
-        if held is None and switches.trailing_slash == "ignore" and _may_end_in_slash(template):
-            slashed = _with_slash(template)
+        if held is None and switches.trailing_slash == "ignore" and may_end_in_slash(template):
+            slashed = with_slash(template)
             self._insert(slashed, method, value, switches, implied_head=implied_head)
         return held
 
@@ -179,9 +93,9 @@ class RouteTrie(Generic[T]):
         present = table.get(method)
         if present is not None and not present.implied_head:
             return present.value
-        table[method] = _Entry(template, value, switches, implied_head=False)
+        table[method] = Entry(template, value, switches, implied_head=False)
         if method == "GET" and implied_head and "HEAD" not in table:
-            table["HEAD"] = _Entry(template, value, switches, implied_head=True)
+            table["HEAD"] = Entry(template, value, switches, implied_head=True)
         self._index_static(template, table)
         return None
 
@@ -286,7 +200,7 @@ class RouteTrie(Generic[T]):
 
     def _leaves(
         self, segments: list[str], keys: list[str], splits: "_Splits"
-    ) -> Iterator[tuple[_Table[T], list[str]]]:
+    ) -> Iterator[tuple[Table[T], list[str]]]:
         """Every leaf that the path reaches, in order, with the segments to cut its values from.
 
         Depth first with our own stack; a node hangs at one depth, so each is visited at most once.
@@ -294,7 +208,7 @@ class RouteTrie(Generic[T]):
         last = len(segments) - 1
         empty = self._binds_empty
         # A node to go on from, or one whose `**` has its turn after its siblings.
-        stack: list[tuple[int, _Node[T], bool]] = [(1, self._root, False)]
+        stack: list[tuple[int, Node[T], bool]] = [(1, self._root, False)]
         while stack:
             depth, node, is_tail = stack.pop()
             if is_tail:
@@ -311,14 +225,14 @@ class RouteTrie(Generic[T]):
             if below is not None:
                 stack.append((depth + 1, below, False))
 
-    def _table(self, template: Template) -> _Table[T]:
+    def _table(self, template: Template) -> Table[T]:
         node = self._root
         leaves = node.ends
         for index, segment in enumerate(template.segments):
             if segment.kind == "**":
-                leaves = _tails_of(node, template.segments[index + 1 :])
+                leaves = tails_of(node, template.segments[index + 1 :])
                 break
-            node = _child(node, segment)
+            node = child_of(node, segment)
             leaves = node.ends
         table = leaves.setdefault(template.verb, {})
         if template.verb:
@@ -328,7 +242,7 @@ class RouteTrie(Generic[T]):
             node.plain = table
         return table
 
-    def _index_static(self, template: Template, table: _Table[T]) -> None:
+    def _index_static(self, template: Template, table: Table[T]) -> None:
         if any(segment.kind != "literal" for segment in template.segments):
             return
         path = "/" + "/".join(segment.text for segment in template.segments)
@@ -345,45 +259,7 @@ class RouteTrie(Generic[T]):
 _Splits = tuple[tuple[str, str, list[str]], ...]
 
 
-def _child(node: _Node[T], segment: Segment) -> _Node[T]:
-    if segment.kind == "literal":
-        return node.literals.setdefault(segment.text, _Node())
-    if node.star is None:
-        node.star = _Node()
-    return node.star
-
-
-def _tails_of(node: _Node[T], after: tuple[Segment, ...]) -> dict[str, _Table[T]]:
-    """The leaves of a `**` at this node, with what literals follow it."""
-    if not after:
-        return node.tails
-    suffix = tuple(segment.text for segment in after)
-    if suffix not in node.suffixes:
-        node.suffixes[suffix] = {}
-        longest_first = sorted(node.suffixes.items(), key=lambda item: -len(item[0]))
-        node.suffixes = dict(longest_first)
-    return node.suffixes[suffix]
-
-
-def _may_end_in_slash(template: Template) -> bool:
-    """Not after a verb; a `**` at the end has the slash anyway."""
-    return not template.verb and template.segments[-1].kind != "**"
-
-
-def _with_slash(template: Template) -> Template:
-    """The template of the same path with a slash behind it."""
-    opens = any(segment.kind == "**" for segment in template.segments)
-    variables = tuple(
-        structs.replace(
-            each, stop=(each.stop or 0) - 1 if opens and (each.stop or 0) <= 0 else each.stop
-        )
-        for each in template.variables
-    )
-    segments = (*template.segments, Segment("literal"))
-    return structs.replace(template, segments=segments, variables=variables)
-
-
-def _entry_for(table: _Table[T], method: str) -> _Entry[T] | None:
+def _entry_for(table: Table[T], method: str) -> Entry[T] | None:
     entry = table.get(method)
     if entry is None and method not in _NEVER:
         return table.get("*")
@@ -391,8 +267,8 @@ def _entry_for(table: _Table[T], method: str) -> _Entry[T] | None:
 
 
 def _ends(
-    tables: dict[str, _Table[T]], segments: list[str], splits: _Splits
-) -> Iterator[tuple[_Table[T], list[str]]]:
+    tables: dict[str, Table[T]], segments: list[str], splits: _Splits
+) -> Iterator[tuple[Table[T], list[str]]]:
     """The tables of one leaf: its verbs, longest first, then the whole segment."""
     for _, verb, without_verb in splits:
         if verb in tables:
@@ -402,8 +278,8 @@ def _ends(
 
 
 def _tail_ends(
-    node: _Node[T], depth: int, segments: list[str], keys: list[str], splits: _Splits
-) -> Iterator[tuple[_Table[T], list[str]]]:
+    node: Node[T], depth: int, segments: list[str], keys: list[str], splits: _Splits
+) -> Iterator[tuple[Table[T], list[str]]]:
     """The leaves of a node's `**`, which takes from `depth` on: first those that go on after it."""
     for suffix, tables in node.suffixes.items():
         count = len(suffix)
@@ -418,8 +294,8 @@ def _tail_ends(
 
 
 def _last_step(
-    node: _Node[T], segments: list[str], keys: list[str], splits: _Splits, *, binds_empty: bool
-) -> Iterator[tuple[_Table[T], list[str]]]:
+    node: Node[T], segments: list[str], keys: list[str], splits: _Splits, *, binds_empty: bool
+) -> Iterator[tuple[Table[T], list[str]]]:
     """The leaves of the path's last segment. `**` may take nothing, so it is also asked one step on."""
     # With verbs the one segment may name several literals: "a:b" is "a" with a verb, or "a:b".
     steps = [(node.literals.get(head), verb, cut) for head, verb, cut in splits]
