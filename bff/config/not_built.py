@@ -80,9 +80,7 @@ NOT_BUILT: dict[str, dict[str, str]] = {
         "trailers": "trailers to the client",
     },
     "AggregateCaps": _all("this cap of aggregates", "source_reply replies output expression steps"),
-    "Transcoding": _all(
-        "this switch of transcoding", "body_formats client_stream bidi_http1 protocols"
-    ),
+    "Transcoding": _all("this switch of transcoding", "client_stream bidi_http1 protocols"),
     "Telemetry": {"trace": "traces", "continue_trace": "traces"},
     "GatewayTelemetry": {
         "otlp": "export of traces",

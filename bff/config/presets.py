@@ -48,6 +48,7 @@ PRESET_TABLE: dict[str, tuple[SwitchValue, SwitchValue, SwitchValue]] = {
     "nul": ("accept", "accept", "accept"),
     "unexpected_body": ("reject", "ignore", "ignore"),
     "content_type": (415, "any", 415),
+    "body_formats": (("json",), ("json",), ("json",)),
     "path_decoding": ("except_slash", "all", "except_reserved"),
     "trailing_slash": ("distinct", "distinct", "ignore"),
     "empty_segment": ("no_match", "bind", "no_match"),

@@ -110,6 +110,8 @@ class Transcoding(Block):
     """A body where the rule has none."""
     content_type: Literal[415, "any"] = 415
     """`any` reads every body as JSON."""
+    body_formats: Seq[Literal["json", "form", "multipart"]] = ("json",)
+    """Forms that a body may have; JSON is always one."""
     path_decoding: Literal["except_slash", "except_reserved", "all"] = "except_slash"
     """What is decoded in variables of several segments."""
     trailing_slash: Literal["distinct", "ignore"] = "distinct"

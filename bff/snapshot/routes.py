@@ -13,7 +13,7 @@ from bff.config.policies import Caps
 from bff.config.routes import Binding, Route, ServiceFile
 from bff.config.switches import Metadata, Stream
 from bff.core.problems import Problem, nearest
-from bff.core.schema import HttpBinding, Method, Service
+from bff.core.schema import HttpBinding, MessageType, Method, Service
 from bff.pipeline.calls import Bound, Download, PickyUnary, Unary
 from bff.pipeline.route import CompiledRoute, Identify, InnerOperation
 from bff.pipeline.streams import Streamed
@@ -248,7 +248,9 @@ class RouteCompiler:
         if self._lets_path_be_overruled(file, entry, template, switches.values, auth_levels):
             return
         replying = self._work(file, entry, binding, template, upstream, caps, switches.values)
-        work = replying and self._with_body(file, entry, binding, replying, caps, switches.values)
+        work = replying and self._with_body(
+            file, entry, binding, template, replying, caps, switches.values
+        )
         if work is None:
             return
         compiled = CompiledRoute(
@@ -417,6 +419,7 @@ class RouteCompiler:
         file: Placed[ServiceFile],
         entry: _Entry,
         binding: HttpBinding,
+        template: Template,
         work: Unary | Download | Streamed,
         caps: Caps,
         switches: Switches,
@@ -432,11 +435,23 @@ class RouteCompiler:
                 switches=switches,
             )
 
+        def form(message: MessageType, with_path: bool) -> Binder:
+            variables = [variable.path for variable in template.variables] if with_path else ()
+            return compile_binder(
+                codec=self._codec,
+                message=message,
+                variables=variables,
+                max_parameters=self._gateway.value.caps.params,
+                switches=switches,
+            )
+
         made = with_body(
             work,
             entry.method,
             body=binding.body,
             make_later=later,
+            make_form=form,
+            switches=switches,
             stream=effective(Stream, *_blocks(levels, "stream")),
             caps=caps,
         )

@@ -14,6 +14,7 @@ from bff.core.problems import nearest
 from bff.core.schema import Field, MessageType, Method
 from bff.pipeline.calls import Download, FileBound, Unary
 from bff.pipeline.client_streams import ClientStreamed, Conversation
+from bff.pipeline.form_bodies import FORM, MULTIPART, FormBound
 from bff.pipeline.framings import EventFields
 from bff.pipeline.intake import Elements, Intake, Pieces
 from bff.pipeline.streams import Streamed, StreamForm
@@ -21,14 +22,17 @@ from bff.transcoding.binding import Binder, judge_content_type
 from bff.transcoding.elements import ArraySplitter, LineSplitter, Splitter
 from bff.transcoding.forms import HTTP_BODY, http_body_reader, http_body_wrapper
 from bff.transcoding.json_codec import Codec
-from bff.transcoding.scalars import encoder
+from bff.transcoding.scalars import delimited, encoder, tag
 from bff.transcoding.setters import compile_setter, is_leaf
+from bff.transcoding.switches import Switches
 
 __all__ = ["StreamFault", "Work", "file_field", "stream_form", "with_body"]
 
 Replying = Unary | Download | Streamed
 Work = Replying | ClientStreamed | Conversation
+MakeBinder = Callable[[MessageType, bool], Binder]
 
+_FORMS = {"form": FORM, "multipart": MULTIPART}
 _LINES = frozenset({b"application/x-ndjson", b"application/jsonl"})
 
 
@@ -90,15 +94,25 @@ def with_body(
     *,
     body: str,
     make_later: Callable[[], Binder],
+    make_form: MakeBinder,
     stream: Stream,
     caps: Caps,
+    switches: Switches,
 ) -> Work | StreamFault:
     """The work of a route whose body is no one JSON message: a file, or a stream.
 
     `work` is what was made of its reply. `make_later` gives a binder of the body alone, for all
-    messages but the first.
+    messages but the first, `make_form` one of pairs onto a message, with the path's variables or not.
     """
     number = file_field(method, body)
+    if set(switches.body_formats) & set(_FORMS) and body and number is None:
+        if method.client_streaming:
+            return StreamFault(
+                f"{method.name} takes a stream; streams of forms are not built in this version",
+                hint="leave `body_formats` to other routes",
+            )
+        fault = _form_bound(work, method, body, switches, make_form)
+        return fault or work
     if not method.client_streaming:
         if number is not None:
             work.bound = FileBound(**structs.asdict(work.bound), wrap=http_body_wrapper(number))
@@ -129,6 +143,58 @@ def with_body(
         reply=work,
         max_duration_s=stream.max_duration,
     )
+
+
+def _form_bound(
+    work: Replying, method: Method, body: str, switches: Switches, make: MakeBinder
+) -> StreamFault | None:
+    """Let the route take forms beside JSON."""
+    formats = frozenset(_FORMS[each] for each in switches.body_formats if each in _FORMS)
+    field = method.input.by_name.get(body)
+    message = method.input if body == "*" else field.message if field is not None else None
+    if message is None or (field is not None and (field.repeated or field.is_map)):
+        return StreamFault(f"{method.name}: a form needs a message as its body")
+    whole = body == "*"
+    work.bound = FormBound(
+        **structs.asdict(work.bound),
+        formats=formats,
+        form=make(message, whole),
+        with_path=whole,
+        wrap=_in_field(0 if field is None else field.number),
+        files=_files_of(message),
+    )
+    return None
+
+
+def _in_field(number: int) -> Callable[[bytes], bytes]:
+    head = tag(number, 2) if number else b""
+
+    def wrap(octets: bytes) -> bytes:
+        return head + delimited(octets) if head else octets
+
+    return wrap
+
+
+def _files_of(message: MessageType) -> dict[str, Callable[[bytes, bytes], bytes]]:
+    """By each name of a field that takes a file: what makes its octets of media type and content."""
+    files: dict[str, Callable[[bytes, bytes], bytes]] = {}
+    for name, field in message.by_name.items():
+        if field.repeated or field.is_map:
+            continue
+        if field.kind == "bytes":
+            files[name] = _octets_of(field.number)
+        elif field.message is not None and field.message.full_name == HTTP_BODY:
+            files[name] = http_body_wrapper(field.number)
+    return files
+
+
+def _octets_of(number: int) -> Callable[[bytes, bytes], bytes]:
+    head = tag(number, 2)
+
+    def make(_content_type: bytes, content: bytes) -> bytes:
+        return head + delimited(content)
+
+    return make
 
 
 def _splitter(content_type: bytes | None) -> Callable[[int], Splitter] | None:

@@ -41,6 +41,7 @@ class Switches(Struct, frozen=True, kw_only=True):
     nul: Literal["accept", "reject"] = "accept"
     unexpected_body: Literal["reject", "ignore"] = "reject"
     content_type: Literal[415, "any"] = 415
+    body_formats: tuple[Literal["json", "form", "multipart"], ...] = ("json",)
     path_decoding: Literal["except_slash", "except_reserved", "all"] = "except_slash"
     trailing_slash: Literal["distinct", "ignore"] = "distinct"
     empty_segment: Literal["no_match", "bind"] = "no_match"

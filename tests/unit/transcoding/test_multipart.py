@@ -1,0 +1,49 @@
+"""Parts of a multipart body, and bodies that are none."""
+
+import pytest
+
+from bff.core.errors import ClientError
+from bff.transcoding.multipart import Part, read_parts
+
+TYPE = b'multipart/form-data; boundary="b-1"'
+
+
+def body(*parts: tuple[str, bytes]) -> bytes:
+    made = b"".join(b"--b-1\r\n%s\r\n\r\n%s\r\n" % (head.encode(), data) for head, data in parts)
+    return made + b"--b-1--\r\n"
+
+
+@pytest.mark.rule("transcoding.106")
+def test_texts_and_files_are_told_apart() -> None:
+    text = ('Content-Disposition: form-data; name="note"', "né".encode())
+    head = 'content-disposition: form-data; name="file"; filename="../x.bin"\r\nContent-Type: a/b'
+    found = read_parts(body(text, (head, b"\0\r\n--b-\xff")), TYPE)
+
+    assert found == [
+        Part("note", "né".encode()),
+        Part("file", b"\0\r\n--b-\xff", b"a/b", is_file=True),
+    ]
+
+
+@pytest.mark.rule("transcoding.106")
+@pytest.mark.parametrize(
+    ("octets", "content_type", "reason"),
+    [
+        (body(), b"multipart/form-data", "INVALID_PARAMETER"),
+        (body(), b"multipart/form-data; boundary=" + b"x" * 71, "INVALID_PARAMETER"),
+        (b"", TYPE, "INVALID_PARAMETER"),
+        (b"no part at all", TYPE, "INVALID_PARAMETER"),
+        (body(("Content-Disposition: form-data", b"")), TYPE, "INVALID_PARAMETER"),
+        (body(('Content-Disposition: inline; name="a"', b"")), TYPE, "INVALID_PARAMETER"),
+        (body(('Content-Disposition: form-data; name="a"', b""))[:-6], TYPE, "INVALID_PARAMETER"),
+        (body((f'X: {"y" * 9000}', b"")), TYPE, "INVALID_PARAMETER"),
+        (body(*[('Content-Disposition: form-data; name="a"', b"")] * 65), TYPE, "TOO_MANY_PARAMETERS"),
+    ],
+    ids=["no boundary", "long boundary", "empty", "no part", "no name", "other kind", "no end",
+         "large headers", "many parts"],
+)  # fmt: skip
+def test_what_is_no_form_is_refused(octets: bytes, content_type: bytes, reason: str) -> None:
+    with pytest.raises(ClientError) as caught:
+        read_parts(octets, content_type)
+
+    assert caught.value.reason == reason
