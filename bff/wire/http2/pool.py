@@ -23,6 +23,8 @@ _WAITING_MAX = 1_000
 _BACKOFF_S, _BACKOFF_GROWTH, _BACKOFF_MAX_S, _BACKOFF_JITTER = 0.1, 1.6, 10.0, 0.2
 # A connection that lived so long was a good one.
 _GOOD_S = 10.0
+# How long a call waits for a peer that was there to be connected again: so much of its time, at most.
+_PATIENCE_S, _PATIENCE_SHARE = 1.0, 0.25
 # The timer runs no oftener than this; a lone call still ends on time.
 _SWEEP_S = 0.004
 _LOOK_S = 1.0
@@ -72,6 +74,8 @@ class Pool:
         self._dialling: asyncio.Task[None] | None = None
         self._failures = 0
         self._is_forgiven = False
+        self._was_there = False
+        self._redial_at_s = 0.0
         self._last_fault = _CLOSED_UNSENT
         self._redial: asyncio.TimerHandle | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -142,12 +146,23 @@ class Pool:
 
     def _wait(self, stream: Stream) -> None:
         """Queue a call, and see to a connection for it."""
-        if self._redial is not None and not self._has_ready():
+        if self._redial is not None and not self._has_ready() and not self._may_wait(stream):
             raise error_of(self._last_fault)
         if len(self._waiting) >= _WAITING_MAX:
             raise error_of(_POOL_EXHAUSTED)
         self._waiting[stream] = None
         self._dial_if_short()
+
+    def _may_wait(self, stream: Stream) -> bool:
+        """Whether a call waits for the next attempt to connect, or had better go elsewhere.
+
+        It waits only for a peer that was there, and only a little: a quarter of its time.
+        """
+        if not self._was_there:
+            return False
+        now_s = self._now_s()
+        wait_s = self._redial_at_s - now_s
+        return wait_s <= min(_PATIENCE_S, _PATIENCE_SHARE * (stream.deadline_s - now_s))
 
     def _fail_waiting(self, fault: Fault) -> None:
         waiting, self._waiting = self._waiting, OrderedDict()
@@ -203,7 +218,7 @@ class Pool:
         if self._has_ready():
             return
         if self._is_forgiven:
-            self._back_off(_ended(why))
+            self._back_off(_ended(why), was_there=True)
             return
         self._is_forgiven = True
         if self._waiting or connection.streams or not connection.had_goaway:
@@ -229,14 +244,17 @@ class Pool:
         self._dialling = self._loop.create_task(self._dial(retiring))
 
     async def _dial(self, retiring: Link | None) -> None:
+        fault: Exception | None = None
         try:
             link = await self._dialler.dial(self)
         except (OSError, ValueError, EOFError) as error:
+            fault = error
+        finally:
             self._dialling = None
-            self._not_connected(error, retiring)
-            return
-        self._dialling = None
-        self._connected(link, retiring)
+        if fault is not None:
+            self._not_connected(fault, retiring)
+        else:
+            self._connected(link, retiring)
 
     def _connected(self, link: Link, retiring: Link | None) -> None:
         self._links.insert(0 if retiring is not None else len(self._links), link)
@@ -252,17 +270,20 @@ class Pool:
     def _not_connected(self, error: Exception, retiring: Link | None) -> None:
         fault = fault_of_dial(error)
         self._emit(Noted("upstream_not_connected", {"address": self._address, "why": fault.detail}))
-        self._back_off(fault, is_alone=retiring is None)
+        self._back_off(fault, was_there=retiring is not None)
 
-    def _back_off(self, fault: Fault, *, is_alone: bool = True) -> None:
-        """Wait before the next attempt; calls that have no other connection end now."""
-        wait_s = min(_BACKOFF_MAX_S, _BACKOFF_S * _BACKOFF_GROWTH**self._failures)
+    def _back_off(self, fault: Fault, *, was_there: bool) -> None:
+        """Wait before the next attempt; calls that have no other connection do not, if nobody was there."""
+        # The exponent is bounded: an endpoint may be away for weeks.
+        wait_s = min(_BACKOFF_MAX_S, _BACKOFF_S * _BACKOFF_GROWTH ** min(self._failures, 30))
         wait_s *= self._random.uniform(1 - _BACKOFF_JITTER, 1 + _BACKOFF_JITTER)
         self._failures += 1
         self._last_fault = fault
+        self._was_there = was_there
         if self._redial is None and self._dialling is None and not self.is_closed:
+            self._redial_at_s = self._now_s() + wait_s
             self._redial = self._loop.call_later(wait_s, self._dial_again)
-        if is_alone and not self._has_ready():
+        if not self._has_ready() and (not was_there or wait_s > _PATIENCE_S):
             self._fail_waiting(fault)
 
     def _dial_again(self) -> None:
