@@ -21,7 +21,12 @@ SHAPE = CODEC.message_type(KIND)
 assert SHAPE is not None
 WRITE = CODEC.writer(KIND)
 WORDS = {name: get_args(hint) for name, hint in get_type_hints(Switches).items() if get_args(hint)}
-CHOICES = {name: words for name, words in WORDS.items() if ... not in words and str not in words}
+# Without verbatim masks, of which some have no JSON form to compare.
+CHOICES = {
+    name: words
+    for name, words in WORDS.items()
+    if ... not in words and str not in words and name != "query_mask"
+}
 
 switches = st.fixed_dictionaries(
     {name: st.sampled_from(words) for name, words in CHOICES.items()}
