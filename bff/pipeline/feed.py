@@ -10,7 +10,7 @@ import enum
 from collections.abc import AsyncGenerator
 from math import inf
 
-from bff.core.errors import GatewayError, UpstreamError
+from bff.core.errors import DeniedError, GatewayError, UpstreamError
 from bff.core.status import Code
 
 __all__ = ["END", "QUIET", "Feed"]
@@ -29,7 +29,8 @@ QUIET = _Word.QUIET
 class Feed:
     """Reads `messages` for one reader; made in the running loop. Close it, however it ends.
 
-    `idle_s` is the longest silence of the service, `max_duration_s` the longest life. The next
+    `idle_s` is the longest silence of the service, `max_duration_s` the longest life, and
+    `expires_in_s` what is left of the caller's credential. The next
     message is asked for when the reader asks, so that at most one waits here.
     """
 
@@ -40,12 +41,16 @@ class Feed:
         upstream: str,
         idle_s: float,
         max_duration_s: float,
+        expires_in_s: float = inf,
     ) -> None:
         self._messages = messages
         self._upstream = upstream
         self._idle_s = idle_s
         self._loop = asyncio.get_running_loop()
-        self._ends_s = self._loop.time() + max_duration_s
+        now_s = self._loop.time()
+        # Whoever asked is nobody any more from then on.
+        self._expires_s = now_s + expires_in_s
+        self._ends_s = now_s + min(max_duration_s, expires_in_s)
         self._silent_s = inf
         self._pending: asyncio.Task[bytes | None] | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -56,7 +61,7 @@ class Feed:
         """The next message, END, or QUIET when none came in `quiet_s`; the wait then goes on.
 
         Raises UpstreamError with what the service ended with, TIMEOUT for too long a silence or life;
-        GatewayError UNAVAILABLE once `finish` was called.
+        GatewayError UNAVAILABLE once `finish` was called; DeniedError once the caller's credential is over.
         """
         now_s = self._loop.time()
         pending = self._pending
@@ -68,6 +73,8 @@ class Feed:
         while True:
             if self._finishing:
                 raise GatewayError("UNAVAILABLE", "The gateway is leaving; come back.")
+            if now_s >= self._expires_s:
+                raise DeniedError("TOKEN_INVALID")
             if now_s >= self._ends_s:
                 raise self._late("the stream's time is over")
             if pending.done():

@@ -5,6 +5,7 @@ ordinary error reply; after it, an error is the stream's last frame.
 """
 
 from collections.abc import AsyncGenerator, Callable
+from math import inf
 from typing import Self
 
 from msgspec import Struct
@@ -125,7 +126,14 @@ async def begin(
     tools: Tools,
 ) -> Reply:
     """Wait until the reply's header fields are known; closes `messages` if there is no reply."""
-    feed = Feed(messages, upstream=upstream, idle_s=form.idle_s, max_duration_s=form.max_duration_s)
+    expires_unix_s = request.principal.expires_unix_s
+    feed = Feed(
+        messages,
+        upstream=upstream,
+        idle_s=form.idle_s,
+        max_duration_s=form.max_duration_s,
+        expires_in_s=expires_unix_s - tools.clock.unix_s() if expires_unix_s else inf,
+    )
     try:
         first = await _first(form, framing, feed, upstream, request, tools)
         content_type = framing.content_type(first if isinstance(first, bytes) else None)

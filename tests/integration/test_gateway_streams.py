@@ -172,7 +172,9 @@ async def test_leaving_a_stream_cancels_its_call(
 ) -> None:
     headers = {**premium, "accept": accept}
     async with gateway.client() as http, http.stream("GET", PAID, headers=headers) as reply:
-        await anext(reply.aiter_lines())
+        # Kept, since httpx closes the reply of an iterator that is dropped.
+        lines = reply.aiter_lines()
+        await anext(lines)
         assert (await samples.calls("orders", "WatchOrder")).in_flight == 1
 
     seen = await samples.wait_calls("orders", "WatchOrder", lambda calls: calls.in_flight == 0)

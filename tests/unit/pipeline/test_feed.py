@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from bff.core.errors import GatewayError, UpstreamError
+from bff.core.errors import DeniedError, GatewayError, UpstreamError
 from bff.core.status import Code
 from bff.pipeline.feed import END, QUIET, Feed
 from tests.support.virtual_loop import run_virtual
@@ -108,6 +108,25 @@ def test_it_ends_when_the_gateway_leaves() -> None:
         assert (caught.value.code, now_s()) == (Code.UNAVAILABLE, 1006)
         await feed.close()
         assert service.closed
+
+    run_virtual(main())
+
+
+@pytest.mark.rule("transcoding.137")
+def test_it_ends_with_the_credential_of_its_caller() -> None:
+    async def main() -> None:
+        feed = Feed(
+            Service(1, 1000).messages(),
+            upstream="orders",
+            idle_s=300,
+            max_duration_s=3600,
+            expires_in_s=60,
+        )
+        await feed.take()
+        with pytest.raises(DeniedError) as caught:
+            await feed.take()
+        assert (caught.value.code, now_s()) == (Code.UNAUTHENTICATED, 1060)
+        await feed.close()
 
     run_virtual(main())
 
