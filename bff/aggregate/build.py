@@ -104,6 +104,7 @@ def build_plan(
     status: int = 200,
     problems_key: str | None = "problems",
     max_keys: int = MAX_KEYS,
+    max_sources: int = MAX_SOURCES,
 ) -> tuple[Plan | None, list[PlanFault]]:
     """The plan, or None and everything that is wrong with it.
 
@@ -112,7 +113,7 @@ def build_plan(
     """
     builder = _Builder(
         specs, inputs, compile_expr=compile_expr, check_binding=check_binding,
-        compile_when=compile_when, max_keys=max_keys,
+        compile_when=compile_when, max_keys=max_keys, max_sources=max_sources,
     )  # fmt: skip
     return builder.build(reply, deadline_s=deadline_s, status=status, problems_key=problems_key)
 
@@ -129,6 +130,7 @@ class _Builder:
         check_binding: CheckBinding,
         compile_when: CompileWhen | None,
         max_keys: int,
+        max_sources: int,
     ) -> None:
         self._specs = specs
         self._inputs = inputs
@@ -136,6 +138,7 @@ class _Builder:
         self._check_binding = check_binding
         self._compile_when = compile_when
         self._max_keys = max_keys
+        self._max_sources = max_sources
         self._faults: list[PlanFault] = []
         self._names = frozenset(spec.name for spec in specs)
         self._roots: dict[str, RootType] = {
@@ -182,8 +185,9 @@ class _Builder:
             return None
 
     def _check_names(self) -> None:
-        if len(self._specs) > MAX_SOURCES:
-            self._fault("sources", f"{len(self._specs)} sources; at most {MAX_SOURCES} are allowed")
+        if len(self._specs) > self._max_sources:
+            most = self._max_sources
+            self._fault("sources", f"{len(self._specs)} sources; at most {most} are allowed")
         for spec in self._specs:
             if spec.name in self._inputs:
                 self._fault(f"sources.{spec.name}", f"'{spec.name}' is a reserved name")

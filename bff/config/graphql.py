@@ -40,13 +40,8 @@ class GraphqlCaps(Block):
     input_depth: Count = 8
     string: Size = 16 << 10
     variables: Count = 30
-    page_size: Count = 100
-    cost: Count = 1000
     calls: Count = 16
-    positions: Count = 50_000
-    reply: Size = 4 << 20
     errors: Count = 100
-    batch: Count = 5
 
 
 class GraphqlGateway(Block):

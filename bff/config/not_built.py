@@ -79,7 +79,11 @@ NOT_BUILT: dict[str, dict[str, str]] = {
         **_all("adding and removing of metadata", "add remove"),
         "trailers": "trailers to the client",
     },
-    "AggregateCaps": _all("this cap of aggregates", "source_reply replies output expression steps"),
+    "Caps": {"message": "a cap of messages other than 4MiB"},
+    "AggregateCaps": _all(
+        "this cap of aggregates", "depth calls source_reply replies output expression steps"
+    ),
+    "GraphqlCaps": _all("this cap of GraphQL", "page_size cost positions reply batch"),
     "Transcoding": _all("this switch of transcoding", "client_stream bidi_http1 protocols"),
     "Telemetry": {"trace": "traces", "continue_trace": "traces"},
     "GatewayTelemetry": {

@@ -210,8 +210,6 @@ class Caps(Block):
     """Request body that is passed on in parts, at most 1GiB."""
     reply: Size = 4 << 20
     """Reply to the client."""
-    message: Size = 4 << 20
-    """Message of a service, both ways."""
     metadata: Size = 6 << 10
     """Metadata of a call."""
 
@@ -240,10 +238,6 @@ class AggregateCaps(Caps):
 
     sources: Count = 8
     """Sources."""
-    depth: Count = 4
-    """Sources that wait for one another."""
-    calls: Count = 16
-    """Calls of one request."""
     keys: Count = 200
     """Keys of one join."""
 

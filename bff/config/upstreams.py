@@ -131,7 +131,7 @@ class Upstream(Block):
     hedge: Off = "off"
     breaker: Annotated[Breaker | Off, OneOf()] = Breaker()
     concurrency: Count | None = None
-    """Calls at once; unset = no bound."""
+    """Calls at once in one worker; unset = 200."""
     bulkhead: Bulkhead = Bulkhead()
     admission: Off = "off"
     balance: Literal["p2c", "round_robin", "random", "least_in_flight"] = "p2c"

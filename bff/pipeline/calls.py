@@ -4,10 +4,11 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from bff.core.errors import ClientError
+from bff.core.errors import ClientError, UpstreamError
 from bff.core.exchange import Inputs, Json, Principal, Reply, Request, Ticket
 from bff.core.headers import Headers
 from bff.core.media import accepts
+from bff.core.status import Code
 from bff.pipeline.outbound import upstream_metadata
 from bff.pipeline.route import Identify, Match, Tools
 from bff.transcoding.binding import Binder, judge_content_type
@@ -36,6 +37,7 @@ class Bound(Struct, kw_only=True, eq=False):
     identity: Identify
     body_cap_bytes: int
     metadata_cap_bytes: int
+    reply_cap_bytes: int
     metadata_in: tuple[tuple[bytes, str], ...] = ()
     metadata_set: tuple[tuple[str, str], ...] = ()
     metadata_out: frozenset[str] = frozenset()
@@ -59,8 +61,8 @@ class Bound(Struct, kw_only=True, eq=False):
         return Inputs(ticket=ticket, message=binder.bind(match.captures, request.query, body))
 
     async def call(self, request: Request, inputs: Inputs) -> UnaryReply:
-        """The one call, under the request's deadline."""
-        return await self.stack.unary(
+        """The one call, under the request's deadline. Raises REPLY_TOO_LARGE beyond `caps.reply`."""
+        reply = await self.stack.unary(
             self.operation,
             inputs.message,
             self.metadata(request, inputs.ticket.permit.principal),
@@ -68,6 +70,15 @@ class Bound(Struct, kw_only=True, eq=False):
             request.calls,
             want_metadata=bool(self.metadata_out),
         )
+        if len(reply.message) > self.reply_cap_bytes:
+            raise UpstreamError(
+                "REPLY_TOO_LARGE",
+                code=Code.RESOURCE_EXHAUSTED,
+                origin="local",
+                upstream=self.stack.name,
+                detail=f"{len(reply.message)} bytes, the cap is {self.reply_cap_bytes}",
+            )
+        return reply
 
     def metadata(
         self, request: Request, principal: Principal

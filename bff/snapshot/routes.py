@@ -387,6 +387,7 @@ class RouteCompiler:
             identity=self.identity(upstream, file, route),
             body_cap_bytes=caps.body,
             metadata_cap_bytes=caps.metadata,
+            reply_cap_bytes=caps.reply,
             metadata_in=tuple((n.lower().encode(), n.lower()) for n in metadata.in_),
             metadata_set=tuple((n.lower(), v) for n, v in metadata.set.items()),
             metadata_out=frozenset(n.lower() for n in metadata.out),

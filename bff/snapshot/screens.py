@@ -71,6 +71,7 @@ class ScreenCompiler:
             status=written.status,
             problems_key=None if written.problems == "none" else written.problems,
             max_keys=caps.keys,
+            max_sources=caps.sources,
         )
         for fault in faults:
             path = tuple(fault.path.split("."))

@@ -1,0 +1,95 @@
+"""A mapped call keeps to its route's caps, on the way in and on the way out."""
+
+from typing import Any, cast
+
+import pytest
+
+from bff.core.errors import GatewayError
+from bff.core.exchange import ANONYMOUS, Inputs, Permit, Request, Ticket
+from bff.core.headers import Headers
+from bff.pipeline.calls import Bound
+from bff.wire.channel import UnaryReply
+
+CAP_BYTES = 1_000
+
+
+class Stack:
+    """A service that answers with a message of this size, and notes the metadata it got."""
+
+    name = "orders"
+
+    def __init__(self, size_bytes: int) -> None:
+        self._size_bytes = size_bytes
+        self.metadata: Any = None
+
+    async def unary(self, _operation: Any, _message: Any, metadata: Any, *_: Any, **__: Any) -> Any:
+        self.metadata = metadata
+        return UnaryReply(b"x" * self._size_bytes)
+
+
+def a_call(stack: Stack) -> Bound:
+    nothing = cast("Any", None)
+    return Bound(
+        binder=nothing,
+        operation=nothing,
+        stack=cast("Any", stack),
+        identity=lambda _principal: (),
+        body_cap_bytes=CAP_BYTES,
+        metadata_cap_bytes=CAP_BYTES,
+        reply_cap_bytes=CAP_BYTES,
+        metadata_in=((b"x-note", "x-note"),),
+    )
+
+
+async def _no_body(_cap_bytes: int) -> bytes:
+    return b""
+
+
+def a_request(note: bytes = b"") -> Request:
+    request = Request(
+        method="GET",
+        path="/a",
+        query=b"",
+        headers=Headers([(b"x-note", note)] if note else []),
+        address="127.0.0.1",
+        host="gateway",
+        scheme="http",
+        protocol="1.1",
+        request_id="request-1",
+        trace_id="0" * 31 + "1",
+        span_id="0" * 15 + "1",
+        started_s=0.0,
+        deadline_s=5.0,
+        read_body=_no_body,
+    )
+    request.headers_bytes = len(note)
+    return request
+
+
+INPUTS = Inputs(ticket=Ticket(Permit(ANONYMOUS)))
+
+
+@pytest.mark.rule("transcoding.119")
+@pytest.mark.parametrize(("size_bytes", "refused"), [(CAP_BYTES, False), (CAP_BYTES + 1, True)])
+async def test_a_reply_beyond_its_cap_is_refused_and_never_cut(
+    size_bytes: int, refused: bool
+) -> None:
+    call = a_call(Stack(size_bytes))
+
+    if not refused:
+        assert len((await call.call(a_request(), INPUTS)).message) == size_bytes
+        return
+    with pytest.raises(GatewayError) as error:
+        await call.call(a_request(), INPUTS)
+    assert (error.value.reason, error.value.status) == ("REPLY_TOO_LARGE", 502)
+
+
+@pytest.mark.rule("edge.2")
+async def test_metadata_beyond_its_cap_is_refused_before_the_call() -> None:
+    stack = Stack(1)
+
+    with pytest.raises(GatewayError) as error:
+        await a_call(stack).call(a_request(note=b"n" * CAP_BYTES), INPUTS)
+
+    assert (error.value.reason, error.value.status) == ("METADATA_TOO_LARGE", 431)
+    assert stack.metadata is None
