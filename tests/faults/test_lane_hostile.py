@@ -179,7 +179,7 @@ async def test_a_peer_that_speaks_something_else_was_sent_nothing(octets: bytes)
     [
         (frame(HEADERS, END_HEADERS, 1, b"\x20\x88\xbe"), Code.UNAVAILABLE),
         (frame(HEADERS, END_HEADERS, 1, b"\x3f\xe1\x1f\x88"), Code.UNAVAILABLE),
-        (frame(HEADERS, END_HEADERS, 1, b"\x88"), Code.UNAVAILABLE),
+        (frame(HEADERS, END_HEADERS, 1, b"\x88\x40\x01a\x01b"), Code.UNAVAILABLE),
         (frame(HEADERS, 0, 1) + frame(CONTINUATION, 0, 1) * 40, Code.UNAVAILABLE),
         (headers(1, *GRPC, (b"x-a", b"v" * 40_000)), Code.RESOURCE_EXHAUSTED),
         (headers(1, *GRPC, (b"x-a", b"v" * 400_000)), Code.RESOURCE_EXHAUSTED),

@@ -252,9 +252,10 @@ class MemoDecoder:
     def decode(self, raw: bytes) -> Block:
         """As `BlockDecoder.decode`; the first block must take the size 0 over (RFC 7541 4.2)."""
         if self._is_first:
-            if raw[:1] != FIRST_BLOCK:
-                raise ConnectionFault(ErrorCode.COMPRESSION_ERROR, "no update of the table's size")
-            self._is_first = False
+            if raw[:1] == FIRST_BLOCK:
+                self._is_first = False
+            else:
+                _check_untouched(raw)
         return self._memo.fresh.get(raw) or self._memo.learn(raw)
 
 
@@ -277,6 +278,22 @@ class TableDecoder:
             raise ConnectionFault(ErrorCode.COMPRESSION_ERROR, str(error)) from error
         size = sum(len(name) + len(value) + _FIELD_OVERHEAD_BYTES for name, value in pairs)
         return Block(is_too_large=True) if size > LIST_MAX_BYTES else _judged(pairs)
+
+
+def _check_untouched(raw: bytes) -> None:
+    """Refuse a block without the update that puts something into the table.
+
+    grpc's C core writes the end of a call that it gives up by hand, without the update, though it be
+    the first block of a connection: such a block needs no table, and is taken.
+    """
+    decoder = _decoder(table_bytes=4096, list_max_bytes=LIST_MAX_BYTES)
+    try:
+        _decoded(decoder, raw)
+    except HPACKError:
+        # Refused, or found too large, by the decoder that has no table.
+        return
+    if decoder.header_table.dynamic_entries:
+        raise ConnectionFault(ErrorCode.COMPRESSION_ERROR, "no update of the table's size")
 
 
 def _decoder(*, table_bytes: int, list_max_bytes: int) -> hpack.Decoder:

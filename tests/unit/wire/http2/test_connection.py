@@ -131,7 +131,8 @@ FAULTS = {
     "goaway-length": (True, [frame(GOAWAY, 0, 0, b"abc")], ErrorCode.FRAME_SIZE_ERROR),
     "frame-too-long": (True, [b"\x10\0\1\0\0\0\0\0\1"], ErrorCode.FRAME_SIZE_ERROR),
     "table-missing-update": (
-        True, [frame(HEADERS, END_HEADERS, 1, b"\x88")], ErrorCode.COMPRESSION_ERROR
+        True, [frame(HEADERS, END_HEADERS, 1, b"\x88\x40\x01a\x01b")],
+        ErrorCode.COMPRESSION_ERROR,
     ),
     "table-grown": (
         True, [frame(HEADERS, END_HEADERS, 1, b"\x20\x3f\x01\x88")], ErrorCode.COMPRESSION_ERROR

@@ -106,9 +106,9 @@ def test_blocks_are_kept_on_second_sight_and_bounded() -> None:
 
 @pytest.mark.parametrize(
     "raw",
-    [b"\x88", b"", b"\x3f\x01", b"\x20\x3f\x01", b"\x20\xbe", b"\x20\xff\xff\xff\xff\xff\xff",
+    [b"\x88\x40\x03x-a\x01v", b"\x88\xbe", b"\x3f\x01", b"\x20\x3f\x01", b"\x20\xbe", b"\x20\xff\xff\xff\xff\xff\xff",
      b"\x20\x00\x01", b"\x20\x88\x20", b"\x20\x80", b"\x20\x00\x81\xff\x00"],
-    ids=["no-update", "empty", "grown", "grown-again", "dynamic", "long-index", "cut",
+    ids=["no-update", "no-update-dynamic", "grown", "grown-again", "dynamic", "long-index", "cut",
          "late-update", "index-0", "bad-huffman"],
 )  # fmt: skip
 def test_a_block_that_needs_a_table_or_is_broken_is_a_compression_error(raw: bytes) -> None:
@@ -116,6 +116,15 @@ def test_a_block_that_needs_a_table_or_is_broken_is_a_compression_error(raw: byt
         MemoDecoder(BlockMemo()).decode(raw)
 
     assert caught.value.code is ErrorCode.COMPRESSION_ERROR
+
+
+def test_a_first_block_that_needs_no_table_may_lack_the_update() -> None:
+    decode = MemoDecoder(BlockMemo()).decode
+
+    assert decode(b"\x88").status == 200
+    assert decode(b"\x88\x00\x0bgrpc-status\x014").grpc_code == 4
+    with pytest.raises(ConnectionFault):
+        decode(b"\x88\x40\x03x-a\x01v")
 
 
 def test_a_literal_to_be_indexed_is_read_and_forgotten() -> None:
