@@ -131,22 +131,30 @@ class Scripted:
         assert text.count("redis.call('TIME')") == 1
         self.text = text
 
-    def take(self, at_once: Sequence[Sequence[Check]], now_us: int) -> list[tuple[bool, list[int]]]:
+    def run(self, keys: list[str], figures: list[int], now_us: int) -> list[int]:
         seconds, micros = divmod(now_us, 1_000_000)
         script = self.text.replace("redis.call('TIME')", f"{{'{seconds}', '{micros}'}}")
+        answer = self.client.eval(script, len(keys), *keys, *figures)
+        assert isinstance(answer, list)
+        return answer
+
+    def take(self, at_once: Sequence[Sequence[Check]], now_us: int) -> list[tuple[bool, list[int]]]:
         keys = [check.key for checks in at_once for check in checks]
         figures: list[int] = []
         for checks in at_once:
             figures.append(len(checks))
             for check in checks:
                 figures += (check.bucket.token_us, check.bucket.full_us, check.cost)
-        answer = self.client.eval(script, len(keys), *keys, *figures)
-        assert isinstance(answer, list)
+        answer = self.run(keys, figures, now_us)
         decided = []
         for checks in at_once:
             decided.append((answer[0] == 1, answer[1 : 1 + len(checks)]))
             answer = answer[1 + len(checks) :]
         return decided
+
+    def exchange(self, key: str, bucket: Bucket, tokens: int, now_us: int) -> tuple[int, int]:
+        granted, used_us = self.run([key], [-1, bucket.token_us, bucket.full_us, tokens], now_us)
+        return granted, used_us
 
 
 @pytest.fixture(scope="module")
@@ -170,3 +178,42 @@ def test_the_script_equals_the_model(scripted: Scripted, history: History) -> No
         expected = [model.take(checks, now_us) for checks in at_once]
 
         assert scripted.take(at_once, now_us) == expected
+
+
+@pytest.mark.rule("edge.11")
+@SMALL
+@given(
+    bucket=buckets,
+    steps=st.lists(st.tuples(pauses_us, st.integers(-60, 60), st.integers(0, 50)), max_size=20),
+)
+def test_leases_of_the_script_equal_the_model(
+    scripted: Scripted, bucket: Bucket, steps: list[tuple[int, int, int]]
+) -> None:
+    """Granted in part, given back beyond full, and requests in between: to the microsecond."""
+    scripted.client.flushall()
+    model = Model()
+    now_us = 1_763_775_047_000_000
+    for pause_us, tokens, wish in steps:
+        now_us += pause_us
+        granted = model.exchange(bucket, tokens, now_us)
+
+        assert scripted.exchange("k", bucket, tokens, now_us) == (granted, model.owed_us)
+        cost = min(wish, bucket.burst)
+        fits = model.owed(bucket, now_us) + cost * bucket.token_us <= bucket.full_us
+        if fits:
+            model.spend(bucket, cost, now_us)
+        assert scripted.take([[Check("p", "k", bucket, cost)]], now_us) == [
+            (fits, [model.owed(bucket, now_us)])
+        ]
+
+
+@pytest.mark.rule("L6")
+def test_a_bucket_that_is_full_again_leaves_no_key(scripted: Scripted) -> None:
+    scripted.client.flushall()
+    now_us = 1_763_775_047_000_000
+    bucket = Bucket(10, 10.0)
+    scripted.exchange("k", bucket, 4, now_us)
+
+    scripted.exchange("k", bucket, -4, now_us)
+
+    assert scripted.client.dbsize() == 0

@@ -46,6 +46,14 @@ class Model:
         self.owed_us = self.owed(bucket, now_us) + cost * bucket.token_us
         self.at_us = now_us
 
+    def exchange(self, bucket: Bucket, tokens: int, now_us: int) -> int:
+        """Grant up to `tokens`, or below 0 take them back; how many it were."""
+        owed_us = self.owed(bucket, now_us)
+        granted = min(tokens, (bucket.full_us - owed_us) // bucket.token_us)
+        self.owed_us = max(0, owed_us + granted * bucket.token_us)
+        self.at_us = now_us
+        return granted
+
 
 class ModelStore:
     """Models by key, all or nothing."""
