@@ -8,6 +8,7 @@ from typing import Literal
 from bff.auth.access import Access, AccessRules, compile_access
 from bff.auth.api_keys import ApiKeys
 from bff.auth.authenticator import Authenticator, Issuer
+from bff.auth.identity import compile_identity
 from bff.auth.jwt import IssuerRules, JwtVerifier
 from bff.auth.key_file import parse_key_file
 from bff.config.documents import Placed
@@ -16,6 +17,7 @@ from bff.config.policies import CommonRules, ServiceRules
 from bff.config.units import Rate
 from bff.core.errors import ConfigError
 from bff.core.exchange import Json
+from bff.pipeline.route import Identify
 from bff.ratelimit.address_buckets import AddressBuckets
 from bff.ratelimit.bucket import Bucket
 from bff.ratelimit.policies import Policy, RouteLimits, compile_limits, per_caller
@@ -276,6 +278,16 @@ class PolicyCompiler:
             self._find.add(self._gateway, str(error), "auth", "issuers", name)
             return None
         return Issuer(verifier, source)
+
+    # Identity
+
+    def identity(self, names: Sequence[str] | Literal["none"], upstream: str) -> Identify:
+        """What tells a service who calls, by these providers; `upstream` is where a fault stands."""
+        try:
+            return compile_identity(() if names == "none" else tuple(names), realm=self.realm)
+        except ValueError as error:
+            self._find.add(self._gateway, str(error), "upstreams", upstream, "identity")
+            return compile_identity(())
 
     def _api_keys(self) -> ApiKeys | None:
         written = self._auth.api_keys

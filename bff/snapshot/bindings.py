@@ -1,0 +1,150 @@
+"""Which methods a service file serves, and under which HTTP rules: its own, or those of annotations."""
+
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from bff.config.documents import Placed
+from bff.config.routes import Binding, Route, ServiceFile
+from bff.core.problems import Problem, Where, nearest
+from bff.core.schema import HttpBinding, Method, Service
+from bff.snapshot.findings import Findings
+from bff.transcoding.descriptors import Descriptors
+from bff.transcoding.http_rules import unbound_binding
+
+__all__ = ["Entry", "bindings_of", "entries_of", "rule_problem", "service_of"]
+
+_VERBS = ("get", "put", "post", "delete", "patch")
+
+
+class Entry(Struct, frozen=True):
+    """One route of a service file after wildcards were spread: the entries that speak for the method."""
+
+    file: Placed[ServiceFile]
+    method: Method
+    route: Route
+    index: int
+    # The wildcard entry behind it, whose keys hold where the exact one is silent.
+    wildcard: Route | None
+    # A wildcard spread to every method skips those without a rule; an exact entry may not.
+    exact: bool
+
+
+def service_of(
+    file: Placed[ServiceFile], descriptors: Descriptors, find: Findings
+) -> Service | None:
+    """The service that the file maps; None, and a problem noted, if the types have none of that name."""
+    service = descriptors.services.get(file.value.service)
+    if service is None:
+        close = nearest(file.value.service, descriptors.services)
+        find.add(
+            file,
+            f"no service {file.value.service} in the descriptors",
+            "service",
+            hint=f"did you mean {close}?" if close else "look at gateway.protos",
+        )
+    return service
+
+
+def entries_of(
+    file: Placed[ServiceFile], service: Service, descriptors: Descriptors, find: Findings
+) -> Iterator[Entry]:
+    """The entries of a file, in its order, a wildcard as one for each method that is not named."""
+    routes = file.value.routes
+    wildcard = next((r for r in routes if r.rpc == "*"), None)
+    exact = {r.rpc for r in routes if r.rpc != "*"}
+    for index, route in enumerate(routes):
+        if route.rpc == "*":
+            if any(getattr(route, verb) is not None for verb in (*_VERBS, "custom")):
+                find.add(
+                    file,
+                    "a pattern on every method would be one path for all",
+                    "routes",
+                    index,
+                    hint="name the rpc",
+                )
+                continue
+            for method in service.methods.values():
+                if method.name not in exact:
+                    yield Entry(file, method, route, index, None, exact=False)
+            continue
+        named = service.methods.get(route.rpc)
+        if named is None:
+            close = descriptors.nearest_method(route.rpc, service=service.full_name)
+            find.add(
+                file,
+                f"no method {route.rpc} in {service.full_name}",
+                "routes",
+                index,
+                "rpc",
+                hint=f"nearest: {close}" if close else "",
+            )
+            continue
+        yield Entry(file, named, route, index, wildcard, exact=True)
+
+
+def bindings_of(entry: Entry, find: Findings) -> list[HttpBinding]:
+    """The HTTP rules of an entry: what it writes, what its annotation says, or that of no rule."""
+    file, route, index = entry.file, entry.route, entry.index
+    written = _binding_of(route, file, index, ())
+    bindings = [written] if written is not None else []
+    for number, also in enumerate(route.also):
+        made = _binding_of(also, file, index, ("also", number))
+        if made is not None:
+            bindings.append(made)
+    if written is None or route.annotation == "keep":
+        bindings.extend(entry.method.http)
+    unbound = route.unbound or (entry.wildcard is not None and entry.wildcard.unbound)
+    if not bindings and unbound:
+        return [unbound_binding(entry.method)]
+    if not bindings and entry.exact and not _only_inner(file, entry.method.name):
+        find.add(
+            file,
+            f"{entry.method.name} has no HTTP rule",
+            "routes",
+            index,
+            "rpc",
+            hint="write get:, post: ... or unbound: true",
+        )
+    return bindings
+
+
+def rule_problem(binding: HttpBinding, message: str, column: int = 1) -> Problem:
+    """What is wrong with a rule, at the place where it is written; `column` counts within its pattern."""
+    where = binding.where
+    if where.line:
+        where = Where(where.file, where.line, where.column + column - 1)
+    return Problem(where, message, code="BFF-S002")
+
+
+def _binding_of(
+    rule: Binding, file: Placed[ServiceFile], index: int, path: tuple[str | int, ...]
+) -> HttpBinding | None:
+    for verb in _VERBS:
+        template = getattr(rule, verb)
+        if template is not None:
+            return HttpBinding(
+                method=verb.upper(),
+                template=template,
+                body=rule.body or "",
+                response_body=rule.response_body or "",
+                where=file.where("routes", index, *path, verb),
+            )
+    if rule.custom is not None:
+        return HttpBinding(
+            method=rule.custom.kind,
+            template=rule.custom.path,
+            body=rule.body or "",
+            response_body=rule.response_body or "",
+            where=file.where("routes", index, *path, "custom"),
+        )
+    return None
+
+
+def _only_inner(file: Placed[ServiceFile], method: str) -> bool:
+    """Named for GraphQL alone: such a method needs no path of its own."""
+    block = file.value.graphql
+    if block is None:
+        return False
+    fields = (*block.queries.values(), *block.mutations.values())
+    return any(field.rpc == method for field in fields)

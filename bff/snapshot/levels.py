@@ -1,0 +1,111 @@
+"""What gateway, service file, wildcard and route say about one entry: the nearest wins, or all hold."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from bff.config.blocks import effective
+from bff.config.documents import Placed
+from bff.config.gateway import GatewayFile
+from bff.config.policies import Caps
+from bff.config.switches import Metadata, Stream
+from bff.snapshot.bindings import Entry
+from bff.snapshot.policies import AuthLevel, LimitLevel
+from bff.snapshot.switches import SwitchLevel
+
+__all__ = ["Levels", "gateway_switch_level"]
+
+
+def gateway_switch_level(gateway: Placed[GatewayFile]) -> SwitchLevel:
+    """The switches that hold where nothing nearer speaks."""
+    return gateway.value.transcoding, gateway, ("transcoding",)
+
+
+class Levels:
+    """The levels of one entry, far to near."""
+
+    def __init__(self, gateway: Placed[GatewayFile], entry: Entry) -> None:
+        self._gateway = gateway
+        self._entry = entry
+        self._file = entry.file
+        self._values = (gateway.value, entry.file.value, entry.wildcard, entry.route)
+
+    # Where the nearest wins
+
+    def nearest(self, key: str) -> Any:
+        """The value of the nearest level that writes this key, or None."""
+        for level in reversed(self._values):
+            value = getattr(level, key, None)
+            if value is not None:
+                return value
+        return None
+
+    def caps(self) -> Caps:
+        """The caps in force."""
+        return effective(Caps, *self._blocks("caps"))
+
+    def metadata(self) -> Metadata:
+        """Which header fields cross in force."""
+        return effective(Metadata, *self._blocks("metadata"))
+
+    def stream(self) -> Stream:
+        """The settings of streams in force."""
+        return effective(Stream, *self._blocks("stream"))
+
+    def log_share(self) -> float:
+        """The share of good requests that the access log shows, 0 to 1."""
+        for level in reversed(self._values):
+            block = getattr(level, "telemetry", None)
+            if block is not None and "log" in block.model_fields_set:
+                return float({"all": 1.0, "errors": 0.0}.get(block.log, block.log))
+        return 1.0
+
+    def identity(self, upstream: str) -> Sequence[str] | Literal["none"]:
+        """Names of providers: the nearest `identity`, of route, file, upstream, gateway."""
+        return (
+            self._entry.route.identity
+            or self._file.value.identity
+            or self._gateway.value.upstreams[upstream].identity
+            or self._gateway.value.identity
+        )
+
+    # Where all hold, or each is read with its place
+
+    def auth(self) -> list[AuthLevel]:
+        """The blocks `auth` that are written."""
+        file, wildcard, route = self._file, self._entry.wildcard, self._entry.route
+        levels: list[AuthLevel] = [(self._gateway.value.auth, self._gateway, ("auth",))]
+        if file.value.auth is not None:
+            levels.append((file.value.auth, file, ("auth",)))
+        if wildcard is not None and wildcard.auth is not None:
+            index = file.value.routes.index(wildcard)
+            levels.append((wildcard.auth, file, ("routes", index, "auth")))
+        if route.auth is not None:
+            levels.append((route.auth, file, ("routes", self._entry.index, "auth")))
+        return levels
+
+    def switches(self) -> list[SwitchLevel]:
+        """The blocks `transcoding`, None where a level has none."""
+        file, wildcard = self._file, self._entry.wildcard
+        levels: list[SwitchLevel] = [
+            gateway_switch_level(self._gateway),
+            (file.value.transcoding, file, ("transcoding",)),
+        ]
+        if wildcard is not None:
+            path = ("routes", file.value.routes.index(wildcard), "transcoding")
+            levels.append((wildcard.transcoding, file, path))
+        path = ("routes", self._entry.index, "transcoding")
+        levels.append((self._entry.route.transcoding, file, path))
+        return levels
+
+    def limits(self) -> list[LimitLevel]:
+        """The lists `limit`."""
+        file, wildcard, route = self._file, self._entry.wildcard, self._entry.route
+        return [
+            (self._gateway.value.limit, self._gateway, ("limit",)),
+            (file.value.limit, file, ("limit",)),
+            (wildcard.limit if wildcard else (), file, ("routes",)),
+            (route.limit, file, ("routes", self._entry.index, "limit")),
+        ]
+
+    def _blocks(self, key: str) -> list[Any]:
+        return [getattr(level, key, None) for level in self._values]

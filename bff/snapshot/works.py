@@ -1,0 +1,189 @@
+"""What a route does with a request: its binder, the writer of its reply, or the frames of its stream."""
+
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from bff.config.documents import Placed
+from bff.config.gateway import GatewayFile
+from bff.config.policies import Caps
+from bff.core.schema import HttpBinding, MessageType
+from bff.pipeline.calls import Bound, Download, PickyUnary, Unary
+from bff.pipeline.streams import Streamed
+from bff.snapshot.bindings import Entry, rule_problem
+from bff.snapshot.findings import Findings
+from bff.snapshot.levels import Levels
+from bff.snapshot.policies import PolicyCompiler
+from bff.snapshot.streams import StreamFault, Work, stream_form, with_body
+from bff.snapshot.upstreams import UpstreamCompiler
+from bff.transcoding.binding import (
+    Binder,
+    compile_binder,
+    judge_content_type,
+    take_any_content_type,
+)
+from bff.transcoding.forms import http_body_reader
+from bff.transcoding.json_codec import Codec
+from bff.transcoding.path_template import Template
+from bff.transcoding.switches import Switches
+
+__all__ = ["Rule", "WorkCompiler"]
+
+_HTTP_BODY = "google.api.HttpBody"
+
+
+class Rule(Struct, frozen=True, kw_only=True):
+    """One HTTP rule of an entry, with what was worked out about it."""
+
+    entry: Entry
+    binding: HttpBinding
+    template: Template
+    upstream: str
+    levels: Levels
+    caps: Caps
+    switches: Switches
+
+
+class WorkCompiler:
+    """Compiles the works of routes; notes why a rule can have none."""
+
+    def __init__(
+        self,
+        *,
+        gateway: Placed[GatewayFile],
+        codec: Codec,
+        policies: PolicyCompiler,
+        upstreams: UpstreamCompiler,
+        find: Findings,
+    ) -> None:
+        self._max_parameters = gateway.value.caps.params
+        self._codec = codec
+        self._policies = policies
+        self._upstreams = upstreams
+        self._find = find
+
+    def compile(self, rule: Rule) -> Work | None:
+        """The work of a rule; None where a problem was noted."""
+        replying = self._replying(rule)
+        return replying and self._with_body(rule, replying)
+
+    def _replying(self, rule: Rule) -> Unary | Download | Streamed | None:
+        """The work as the method's reply asks for it."""
+        method, switches, status = rule.entry.method, rule.switches, rule.entry.route.status
+        try:
+            binder = self._binder(rule)
+            write = self._writer(rule)
+        except ValueError as error:
+            self._find.note(rule_problem(rule.binding, str(error)))
+            return None
+        bound = self._bound(rule, binder)
+        if method.output.full_name == _HTTP_BODY and not method.server_streaming:
+            return Download(bound=bound, read=http_body_reader(), status=status)
+        if method.server_streaming:
+            return self._streamed(rule, bound, write)
+        kind = Unary if switches.not_acceptable == "json" else PickyUnary
+        return kind(bound=bound, write=write, status=status)
+
+    def _binder(self, rule: Rule) -> Binder:
+        return compile_binder(
+            codec=self._codec,
+            message=rule.entry.method.input,
+            variables=[variable.path for variable in rule.template.variables],
+            body=rule.binding.body,
+            max_parameters=self._max_parameters,
+            patch_mask=rule.switches.patch_mask and rule.binding.method == "PATCH",
+            switches=rule.switches,
+        )
+
+    def _writer(self, rule: Rule) -> Callable[[bytes], bytes]:
+        switches = rule.switches
+        return self._codec.writer(
+            rule.entry.method.output.full_name,
+            emit_unpopulated=switches.emit_unpopulated,
+            proto_names=switches.names == "proto",
+            enum_numbers=switches.enums == "number",
+            long_numbers=switches.int64 == "number",
+            short_enums=switches.enums == "no_prefix",
+            response_body=rule.binding.response_body,
+        )
+
+    def _bound(self, rule: Rule, binder: Binder) -> Bound:
+        upstream, switches, metadata = rule.upstream, rule.switches, rule.levels.metadata()
+        return Bound(
+            binder=binder,
+            operation=self._upstreams.operation(
+                upstream, rule.entry.method, bound_to=rule.binding.method
+            ),
+            stack=self._upstreams.stacks[upstream],
+            identity=self._policies.identity(rule.levels.identity(upstream), upstream),
+            body_cap_bytes=rule.caps.body,
+            metadata_cap_bytes=rule.caps.metadata,
+            reply_cap_bytes=rule.caps.reply,
+            metadata_in=tuple((n.lower().encode(), n.lower()) for n in metadata.in_),
+            metadata_set=tuple((n.lower(), v) for n, v in metadata.set.items()),
+            metadata_out=frozenset(n.lower() for n in metadata.out),
+            judge=judge_content_type if switches.content_type == 415 else take_any_content_type,
+            drops_body=switches.unexpected_body == "ignore",
+        )
+
+    def _streamed(
+        self, rule: Rule, bound: Bound, write: Callable[[bytes], bytes]
+    ) -> Streamed | None:
+        form = stream_form(
+            rule.levels.stream(),
+            rule.entry.method,
+            codec=self._codec,
+            write=write,
+            response_body=rule.binding.response_body,
+        )
+        if not isinstance(form, list):
+            return Streamed(bound=bound, form=form)
+        for fault in form:
+            path = ("stream", *fault.path) if fault.path else ("rpc",)
+            self._find.add(
+                rule.entry.file,
+                fault.message,
+                "routes",
+                rule.entry.index,
+                *path,
+                hint=fault.hint,
+            )
+        return None
+
+    def _with_body(self, rule: Rule, work: Unary | Download | Streamed) -> Work | None:
+        """The work as the method's requests and the media types of the route ask for it."""
+        method, switches = rule.entry.method, rule.switches
+
+        def later() -> Binder:
+            return compile_binder(
+                codec=self._codec,
+                message=method.input,
+                variables=(),
+                body=rule.binding.body,
+                switches=switches,
+            )
+
+        def form(message: MessageType, with_path: bool) -> Binder:
+            variables = [each.path for each in rule.template.variables] if with_path else ()
+            return compile_binder(
+                codec=self._codec,
+                message=message,
+                variables=variables,
+                max_parameters=self._max_parameters,
+                switches=switches,
+            )
+
+        made = with_body(
+            work,
+            method,
+            body=rule.binding.body,
+            make_later=later,
+            make_form=form,
+            switches=switches,
+            stream=rule.levels.stream(),
+            caps=rule.caps,
+        )
+        if isinstance(made, StreamFault):
+            self._find.note(rule_problem(rule.binding, made.message + "; " + made.hint))
+            return None
+        return made
