@@ -9,30 +9,28 @@ import asyncio
 import contextlib
 import ctypes
 import multiprocessing
-import os
 import signal
 import socket
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
-import uvicorn
-from fastapi import FastAPI
 from msgspec import Struct
 
 from bff.control.link import Drain, Hello, Link, LinkClosed, Loaded, Reload, WorkerState
 from bff.control.watch import watch_files
 from bff.core.ports import SystemClock
 from bff.core.problems import Problem
-from bff.fronts.health import NodeView, health_router
+from bff.fronts.admin_server import AdminServer, admin_app
+from bff.fronts.health import NodeView
 from bff.fronts.listener import ListenerSettings, serve_listener
 from bff.telemetry.exposition import CONTENT_TYPE, NodeTotals
 from bff.telemetry.line_writer import LineWriter
 from bff.telemetry.logs import EventLog
 from bff.telemetry.metrics import Metrics, Sample, read_file
 
-__all__ = ["Checked", "Node", "NodeSettings", "free_port", "run_node", "why_not_bindable"]
+__all__ = ["Checked", "Node", "NodeSettings", "run_node"]
 
 _RELOAD_TIMEOUT_S = 60.0
 _PR_SET_PDEATHSIG = 1
@@ -323,7 +321,9 @@ async def _supervise(
     gone = asyncio.Event()
     loop.add_reader(listening.sentinel, gone.set)
     links = await asyncio.start_unix_server(node.accept, sock=link_socket)
-    admin = _AdminServer(_admin_app(node), settings.admin_host, settings.admin_port)
+    admin = AdminServer(
+        admin_app(view=node.view, metrics=node.metrics), settings.admin_host, settings.admin_port
+    )
     async with asyncio.TaskGroup() as tasks:
         serving = tasks.create_task(admin.serve())
         watching = tasks.create_task(_watch(node, settings.watched))
@@ -374,53 +374,3 @@ async def _watch(node: Node, watched: tuple[Path, ...]) -> None:
     if watched:
         async for _changes in watch_files(watched):
             await node.reload()
-
-
-def _admin_app(node: Node) -> FastAPI:
-    app = FastAPI(title="bff admin", docs_url=None, redoc_url=None, openapi_url=None)
-    app.include_router(health_router(view=node.view, metrics=node.metrics))
-    return app
-
-
-class _AdminServer(uvicorn.Server):
-    """uvicorn inside the node's own loop; signals are the node's."""
-
-    def __init__(self, app: FastAPI, host: str, port: int) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app,
-                host=host,
-                port=port,
-                log_config=None,
-                access_log=False,
-                lifespan="off",
-                timeout_keep_alive=10,
-                limit_concurrency=64,
-                server_header=False,
-            )
-        )
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave signals to the node."""
-        yield
-
-
-def free_port(host: str) -> int:
-    """A port that was free a moment ago, for addresses written with port 0."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
-
-
-def why_not_bindable(host: str, port: int) -> str:
-    """Why we cannot listen there; empty if we can. Without SO_REUSEPORT, so a second node is noticed."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        with socket.socket(family) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
-    except OSError as error:
-        return f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}"
-    return ""

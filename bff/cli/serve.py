@@ -15,8 +15,9 @@ from bff.cli.report import errors, print_problems
 from bff.config.documents import Document
 from bff.config.gateway import Listener
 from bff.core.errors import ConfigError
+from bff.fronts.listen_ports import free_port, why_not_bindable
 from bff.fronts.listener import ListenerSettings, ListenerTls, check_tls
-from bff.node import Checked, NodeSettings, free_port, run_node, why_not_bindable
+from bff.node import Checked, NodeSettings, run_node
 from bff.ratelimit.shared_store import create_table
 
 __all__ = ["serve"]

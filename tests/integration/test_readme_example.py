@@ -17,7 +17,7 @@ from typing import Self
 
 import pytest
 
-from bff.node import free_port
+from bff.fronts.listen_ports import free_port
 
 ROOT = Path(__file__).parents[2]
 _GUARD_S = 60.0
