@@ -7,13 +7,13 @@ ends, its children do.
 
 import asyncio
 import contextlib
-import ctypes
-import multiprocessing
 import signal
 import socket
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from itertools import count
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from msgspec import Struct
@@ -24,7 +24,8 @@ from bff.core.ports import SystemClock
 from bff.core.problems import Problem
 from bff.fronts.admin_server import AdminServer, admin_app
 from bff.fronts.health import NodeView
-from bff.fronts.listener import ListenerSettings, serve_listener
+from bff.fronts.listener import ListenerSettings
+from bff.fronts.listener_process import end_listener, listener_process
 from bff.telemetry.exposition import CONTENT_TYPE, NodeTotals
 from bff.telemetry.line_writer import LineWriter
 from bff.telemetry.logs import EventLog
@@ -33,7 +34,6 @@ from bff.telemetry.metrics import Metrics, Sample, read_file
 __all__ = ["Checked", "Node", "NodeSettings", "run_node"]
 
 _RELOAD_TIMEOUT_S = 60.0
-_PR_SET_PDEATHSIG = 1
 
 
 class NodeSettings(Struct, frozen=True, kw_only=True):
@@ -266,10 +266,8 @@ def run_node(
         link_path = str(Path(folder) / "link")
         metrics_folder = Path(folder) / "metrics"
         metrics_folder.mkdir()
-        listening = multiprocessing.get_context("fork").Process(
-            target=_run_listener,
-            args=(settings.listener, load_app, link_path, str(metrics_folder)),
-            name="bff-listener",
+        listening = listener_process(
+            settings.listener, partial(load_app, link_path, str(metrics_folder))
         )
         # The link must exist before the first worker wants it.
         link_socket = socket.socket(socket.AF_UNIX)
@@ -281,31 +279,13 @@ def run_node(
                 _supervise(settings, link_socket, listening, check, on_ready, metrics_folder)
             )
         finally:
-            if listening.is_alive():
-                listening.terminate()
-                listening.join(settings.listener.finish_s + 5)
-            if listening.is_alive():
-                listening.kill()
-                listening.join()
-
-
-def _run_listener(
-    settings: ListenerSettings,
-    load_app: Callable[[str, str], object],
-    link_path: str,
-    metrics_folder: str,
-) -> None:
-    # Die with the node, whatever ended it: an orphaned listener would hold the port.
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    # A terminal's Ctrl-C goes to the whole group; the node alone decides when we stop.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    serve_listener(settings, lambda: load_app(link_path, metrics_folder))
+            end_listener(listening, settings.listener.finish_s)
 
 
 async def _supervise(
     settings: NodeSettings,
     link_socket: socket.socket,
-    listening: multiprocessing.process.BaseProcess,
+    listening: BaseProcess,
     check: Callable[[], Checked],
     on_ready: Callable[[], None],
     metrics_folder: Path,
@@ -343,7 +323,7 @@ async def _until_end(
     node: Node,
     stop: asyncio.Event,
     gone: asyncio.Event,
-    listening: multiprocessing.process.BaseProcess,
+    listening: BaseProcess,
     on_ready: Callable[[], None],
 ) -> int:
     """Wait for start, then for the end, then drain. A second signal skips the grace."""

@@ -332,7 +332,7 @@ def unit_value(key: str) -> str:
     return found[1]
 
 
-# granian is killed this much after drain.finish at the latest (bff.node), and interpreters need to end.
+# granian is killed this much after drain.finish at the latest (fronts.listener_process), and interpreters need to end.
 _END_S = 5 + 3
 
 
