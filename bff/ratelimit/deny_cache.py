@@ -3,7 +3,7 @@
 It never admits anything, so it cannot over-admit.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from bff.core.ports import Clock
 from bff.ratelimit.bucket import Bucket, Check, Verdict
@@ -14,10 +14,20 @@ LONGEST_US = 60_000_000
 
 
 class DenyCache:
-    """At most `capacity` keys; the one remembered first is forgotten first."""
+    """At most `capacity` keys; the one remembered first is forgotten first.
 
-    def __init__(self, *, clock: Clock, capacity: int = 65_536) -> None:
+    `least_us` says how long a refusal of this check holds, if its wait is shorter.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        least_us: Callable[[Check], int] = lambda _check: 0,
+        capacity: int = 65_536,
+    ) -> None:
         self._now_s = clock.now_s
+        self._least_us = least_us
         self._capacity = capacity
         # Key -> (remembered until, tokens there at, the cost that did not fit, of which bucket).
         # Another tier or a changed policy is another bucket, and then the store is asked.
@@ -37,6 +47,7 @@ class DenyCache:
             wait_us = used + check.cost * check.bucket.token_us - check.bucket.full_us
             if wait_us <= 0:
                 continue
+            wait_us = max(wait_us, self._least_us(check))
             # From when we asked: the store decided later than that, so the token is there by then
             # or a round trip later, never sooner.
             until_us = asked_us + min(wait_us, LONGEST_US)

@@ -17,6 +17,7 @@ from bff.ratelimit.fallback import Fallback
 from bff.ratelimit.fleet import BEAT_S, Fleet
 from bff.ratelimit.lease import WINDOW_S, Exchange, Leases
 from bff.ratelimit.memory_store import MemoryStore
+from bff.ratelimit.patience import Asked, Patience
 from bff.ratelimit.redis_link import LINK_ERRORS, RedisLink
 from bff.ratelimit.shared_store import SharedStore
 from bff.ratelimit.store_guard import StoreGuard
@@ -29,39 +30,11 @@ MOST_PER_CALL = 64
 # them out for good.
 MOST_EXCHANGES_PER_CALL = 16
 MOST_QUEUED = 1_024
-# A call that took longer than this will not come back in time for anyone; its connection goes.
-DROP_AFTER_S = 0.020
 CONNECT_TIMEOUT_S = 0.1
 # A beat is waited for by nobody, so our own loop's lag may be in it.
 BEAT_TIMEOUT_S = 0.25
 # How long closing may take: the calls under way, then what is given back.
 CLOSE_TIMEOUT_S = 0.1
-# A timer that fires later than this was held up by our own loop; the answer may be there unread.
-LAG_S = 0.001
-
-
-class _Asked:
-    """One request that waits for the store."""
-
-    __slots__ = ("answer", "checks", "due_s")
-
-    def __init__(
-        self, checks: Sequence[Check], answer: "asyncio.Future[Verdict]", due_s: float
-    ) -> None:
-        self.checks = checks
-        self.answer = answer
-        self.due_s = due_s
-
-
-class _Lane:
-    """A connection and the call that is under way on it."""
-
-    __slots__ = ("limit", "link", "since_s")
-
-    def __init__(self, link: RedisLink) -> None:
-        self.link = link
-        self.limit: asyncio.Timeout | None = None
-        self.since_s = 0.0
 
 
 class RedisStore:
@@ -85,38 +58,29 @@ class RedisStore:
         fallback: MemoryStore | SharedStore | None = None,
     ) -> None:
         self._emit = emit
-        self._timeout_s = timeout_s
         self._now_s = clock.now_s
         self._worker = f"{random.getrandbits(64):016x}"
         self._is_node_shared = isinstance(fallback, SharedStore)
         self._node = fallback.node if isinstance(fallback, SharedStore) else self._worker
         self._fallback = Fallback(fallback or MemoryStore(clock=clock))
-        self._denied = DenyCache(clock=clock)
         self._guard = StoreGuard(random)
         self._fleet = Fleet(clock=clock)
         self._leases = Leases(clock=clock, sharers=self._fleet.sharers, ask=self._ask)
         self._take_leased = self._leases.take
-        self._lanes = [
-            _Lane(
-                RedisLink(
-                    url=url, user=user, password=password, connect_timeout_s=CONNECT_TIMEOUT_S
-                )
-            )
+        self._denied = DenyCache(clock=clock, least_us=self._leases.pause_us)
+        self._patience = Patience(timeout_s=timeout_s, decide=self._decide_locally)
+        self._links = [
+            RedisLink(url=url, user=user, password=password, connect_timeout_s=CONNECT_TIMEOUT_S)
             for _ in range(LANES)
         ]
         self._tasks: list[asyncio.Task[None]] = []
         self._pulse: asyncio.Task[None] | None = None
         self._is_closing = False
         self._is_beat_due = False
-        self._queue: deque[_Asked] = deque()
+        self._queue: deque[Asked] = deque()
         # At most one per lease is under way, so their number is bounded by that of the leases.
         self._exchanges: deque[Exchange] = deque()
-        # In order of their ends, since all wait equally long.
-        self._waiting: deque[_Asked] = deque()
         self._idle: list[asyncio.Future[None]] = []
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_due_s = 0.0
-        self._is_lag_excused = False
         self._closed_again = asyncio.Event()
 
     @property
@@ -126,17 +90,15 @@ class RedisStore:
 
     async def start(self) -> None:
         """Connect, if the store answers; a store that does not is no reason not to start."""
-        for lane in self._lanes:
-            await self._connected(lane)
-        if self._lanes[0].link.is_connected:
-            await self._beat(self._lanes[0])
-        self._tasks = [asyncio.create_task(self._run(lane)) for lane in self._lanes]
+        for link in self._links:
+            await self._connected(link)
+        if self._links[0].is_connected:
+            await self._beat(self._links[0])
+        self._tasks = [asyncio.create_task(self._run(link)) for link in self._links]
         self._pulse = asyncio.create_task(self._keep_time())
 
     async def close(self) -> None:
         """Give back what is leased and end the connections; whoever waits still is decided locally."""
-        if self._pulse is not None:
-            self._pulse.cancel()
         tasks = self._tasks
         if tasks:
             # Calls under way may still grant tokens, and what they grant is to be given back.
@@ -144,17 +106,16 @@ class RedisStore:
             self._wake_all()
             await asyncio.wait(tasks, timeout=CLOSE_TIMEOUT_S)
         # On the others an answer is outstanding, so nothing more can be asked there.
-        quiet = [lane.link for lane, task in zip(self._lanes, tasks, strict=False) if task.done()]
+        quiet = [link for link, task in zip(self._links, tasks, strict=False) if task.done()]
         self._tasks = []
-        for task in tasks:
+        ending = tasks if self._pulse is None else [*tasks, self._pulse]
+        for task in ending:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*ending, return_exceptions=True)
         await self._leave([link for link in quiet if link.is_connected])
-        for lane in self._lanes:
-            await lane.link.drop()
-        if self._timer is not None:
-            self._timer.cancel()
-        self._give_up(self._waiting)
+        for link in self._links:
+            await link.drop()
+        self._patience.close()
         self._queue.clear()
 
     def take(self, checks: Sequence[Check]) -> Verdict | None:
@@ -169,19 +130,15 @@ class RedisStore:
 
     def submit(self, checks: Sequence[Check]) -> "asyncio.Future[Verdict]":
         """Ask the store, together with all else that is asked in this turn of the loop."""
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Verdict] = loop.create_future()
         if self.is_degraded or len(self._queue) >= MOST_QUEUED:
+            answer: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
             answer.set_result(self._decide_locally(checks))
             return answer
-        asked = _Asked(checks, answer, loop.time() + self._timeout_s)
+        asked = self._patience.add(checks)
         self._queue.append(asked)
-        self._waiting.append(asked)
         self._leases.missed(checks)
         self._wake_one()
-        if self._timer is None:
-            self._arm(asked.due_s)
-        return answer
+        return asked.answer
 
     def _ask(self, exchange: Exchange) -> None:
         """Send an exchange of a lease with the next call."""
@@ -193,16 +150,17 @@ class RedisStore:
 
     # The lanes.
 
-    async def _run(self, lane: _Lane) -> None:
+    async def _run(self, link: RedisLink) -> None:
         while not self._is_closing:
             if self._guard.is_open:
-                await self._wait_until_closed(lane)
-            elif not lane.link.is_connected:
-                await self._connected(lane)
-            elif self._queue or self._exchanges:
-                await self._call(lane)
+                await self._wait_until_closed(link)
+            elif not link.is_connected:
+                await self._connected(link)
             elif self._is_beat_due:
-                await self._beat(lane)
+                # First, or a queue that is never empty would keep the others from counting us.
+                await self._beat(link)
+            elif self._queue or self._exchanges:
+                await self._call(link)
             else:
                 await self._wait_for_work()
 
@@ -232,14 +190,14 @@ class RedisStore:
             self._is_beat_due = True
             self._wake_one()
 
-    async def _beat(self, lane: _Lane) -> None:
+    async def _beat(self, link: RedisLink) -> None:
         self._is_beat_due = False
         asked_s = self._now_s()
         try:
             async with asyncio.timeout(BEAT_TIMEOUT_S):
-                told = await lane.link.beat(worker=self._worker, node=self._node)
+                told = await link.beat(worker=self._worker, node=self._node)
         except LINK_ERRORS as error:
-            await self._failed(lane, error)
+            await self._failed(link, error)
             return
         if told is not None:
             is_new, workers, nodes = told
@@ -262,39 +220,33 @@ class RedisStore:
             # The tokens come back with time, and the worker is forgotten after its silence.
             return
 
-    async def _connected(self, lane: _Lane) -> bool:
+    async def _connected(self, link: RedisLink) -> bool:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                await lane.link.connect()
+                await link.connect()
         except LINK_ERRORS as error:
-            await self._failed(lane, error)
+            await self._failed(link, error)
             return False
         return True
 
-    async def _call(self, lane: _Lane) -> None:
+    async def _call(self, link: RedisLink) -> None:
         batch, exchanges = self._next_batch()
         if not batch and not exchanges:
             return
         asked_us = self._denied.now_us()
-        lane.since_s = asyncio.get_running_loop().time()
-        if self._timer is None:
-            self._arm(lane.since_s + DROP_AFTER_S)
-        answered = False
+        is_answered = False
         try:
-            # Ended by _tick, which knows how late our own loop is.
-            async with asyncio.timeout(None) as lane.limit:
-                decided, exchanged = await lane.link.take(
-                    [asked.checks for asked in batch], exchanges
-                )
-            answered = True
+            async with asyncio.timeout(None) as call:
+                self._patience.watch(call)
+                decided, exchanged = await link.take([asked.checks for asked in batch], exchanges)
+            is_answered = True
         except LINK_ERRORS as error:
-            lane.limit = None
-            self._give_up(batch)
-            await self._failed(lane, error)
+            self._patience.give_up(batch)
+            await self._failed(link, error)
             return
         finally:
-            lane.limit = None
-            if not answered:
+            self._patience.unwatch(call)
+            if not is_answered:
                 self._forget(exchanges)
         for asked, (admitted, used_us) in zip(batch, decided, strict=True):
             if not admitted:
@@ -303,11 +255,14 @@ class RedisStore:
                 asked.answer.set_result(Verdict(admitted, used_us, "store"))
         for exchange, (tokens, bucket_used_us) in zip(exchanges, exchanged, strict=True):
             self._leases.ended(exchange, tokens, bucket_used_us, asked_us)
+            if tokens < exchange.tokens:
+                # Empty; whoever finds the lease spent need not ask to learn it.
+                self._denied.remember([exchange.lease.check], [bucket_used_us], asked_us)
 
-    def _next_batch(self) -> tuple[list[_Asked], list[Exchange]]:
+    def _next_batch(self) -> tuple[list[Asked], list[Exchange]]:
         most = min(len(self._exchanges), MOST_EXCHANGES_PER_CALL)
         exchanges = [self._exchanges.popleft() for _ in range(most)]
-        batch: list[_Asked] = []
+        batch: list[Asked] = []
         while self._queue and len(batch) < MOST_PER_CALL - most:
             asked = self._queue.popleft()
             # Left by its client, or decided meanwhile: no token may be taken for it any more.
@@ -317,27 +272,27 @@ class RedisStore:
 
     # Trouble.
 
-    async def _failed(self, lane: _Lane, error: BaseException) -> None:
-        await lane.link.drop()
+    async def _failed(self, link: RedisLink, error: BaseException) -> None:
+        await link.drop()
         if not self._guard.failed(self._now_s()):
             return
         self._closed_again.clear()
         self._emit(Noted("limiter_degraded", {"error": type(error).__name__}))
-        self._give_up(self._waiting)
+        self._patience.give_up_all()
         self._forget(self._exchanges)
         # The other lane's sleepers must see it too.
         self._wake_all()
 
-    async def _wait_until_closed(self, lane: _Lane) -> None:
+    async def _wait_until_closed(self, link: RedisLink) -> None:
         """The first lane probes, after a pause; the others wait for its word."""
-        if lane is not self._lanes[0]:
+        if link is not self._links[0]:
             await self._closed_again.wait()
             # Its connection is of the time before the loss.
-            await lane.link.drop()
+            await link.drop()
             return
         await asyncio.sleep(self._guard.pause_s())
-        await lane.link.drop()
-        if await self._connected(lane):
+        await link.drop()
+        if await self._connected(link):
             self._guard.recovered()
             self._closed_again.set()
             self._emit(Noted("limiter_restored", {}))
@@ -350,42 +305,3 @@ class RedisStore:
         for exchange in exchanges:
             self._leases.failed(exchange)
         exchanges.clear()
-
-    def _give_up(self, waiting: "deque[_Asked] | list[_Asked]") -> None:
-        for asked in waiting:
-            if not asked.answer.done():
-                asked.answer.set_result(self._decide_locally(asked.checks))
-
-    # Time. One timer for all, since a timer per request would cost more than its check.
-
-    def _arm(self, due_s: float) -> None:
-        self._timer_due_s = due_s
-        self._timer = asyncio.get_running_loop().call_at(due_s, self._tick)
-
-    def _tick(self) -> None:
-        now_s = asyncio.get_running_loop().time()
-        late_s = now_s - self._timer_due_s
-        if late_s > LAG_S and not self._is_lag_excused:
-            # We were away ourselves. Answers that came meanwhile are read before the next tick.
-            self._is_lag_excused = True
-            self._arm(now_s + min(late_s, self._timeout_s))
-            return
-        self._is_lag_excused = False
-        waiting = self._waiting
-        while waiting and (waiting[0].answer.done() or waiting[0].due_s <= now_s):
-            asked = waiting.popleft()
-            if not asked.answer.done():
-                asked.answer.set_result(self._decide_locally(asked.checks))
-        next_s = waiting[0].due_s if waiting else None
-        for lane in self._lanes:
-            if lane.limit is None:
-                continue
-            drop_s = lane.since_s + DROP_AFTER_S
-            if drop_s <= now_s:
-                lane.limit.reschedule(now_s)
-                lane.limit = None
-            else:
-                next_s = drop_s if next_s is None else min(next_s, drop_s)
-        self._timer = None
-        if next_s is not None:
-            self._arm(next_s)

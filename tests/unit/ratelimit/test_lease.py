@@ -286,3 +286,21 @@ def test_a_request_that_costs_more_than_is_left_asks_the_store() -> None:
     admitted = desk.requests(1, check(cost=5))
 
     assert admitted == 0
+
+
+@pytest.mark.rule("L8")
+@pytest.mark.parametrize(
+    ("bucket", "pause_us"),
+    [
+        pytest.param(Bucket(1_000, 1.0), 50_000, id="50-ms-at-most"),
+        pytest.param(Bucket(1_000, 1.0, 100), 5_000, id="a-twentieth-of-the-bucket"),
+    ],
+)
+def test_an_empty_hot_bucket_is_let_alone_for_a_pause(bucket: Bucket, pause_us: int) -> None:
+    desk = Desk()
+    cold = desk.leases.pause_us(check(bucket=bucket))
+    desk.requests(11, check(bucket=bucket))
+
+    assert cold == 0
+    assert desk.leases.pause_us(check(bucket=bucket)) == pause_us
+    assert desk.leases.pause_us(check(bucket=bucket, strict=True)) == 0

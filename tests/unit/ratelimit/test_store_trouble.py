@@ -124,3 +124,23 @@ def test_a_long_refusal_is_forgotten_after_a_minute_but_told_in_full() -> None:
     assert before is not None
     assert list(before.used_us) == [slow.full_us - 59_000_000]
     assert cache.verdict([check(bucket=slow)]) is None
+
+
+@pytest.mark.rule("L8")
+def test_a_refusal_of_a_hot_key_holds_for_its_pause_and_tells_it() -> None:
+    """The bucket regains a token each millisecond, and is let alone for twenty of them."""
+    fast = Bucket(1_000, 1.0)
+    clock = HandClock()
+    cache = DenyCache(clock=clock, least_us=lambda asked: 20_000 if asked.key == "hot" else 0)
+    checks = [check("hot", bucket=fast), check("cold", bucket=fast)]
+    for each in checks:
+        cache.remember([each], [fast.full_us], cache.now_us())
+    clock.advance_s(0.019)
+
+    hot, cold = (cache.verdict([each]) for each in checks)
+    clock.advance_s(0.001)
+
+    assert hot is not None
+    assert list(hot.used_us) == [fast.full_us - fast.token_us + 1_000]
+    assert cold is None
+    assert cache.verdict(checks) is None
