@@ -1,7 +1,7 @@
-"""ProtoJSON to wire octets and back, over dynamic types. The only module that imports protobuf-py.
+"""ProtoJSON to wire octets and back, over dynamic types.
 
-protobuf-py 0.7 makes message classes from descriptors by a function it does not promise; all that
-leans on it stands here. Where it is laxer than our rules, `exact_json` decides.
+protobuf-py is imported by three modules: this one converts, `dynamic_types` makes the types, `leaf`
+reaches into messages. Where the library is laxer than our rules, `exact_json` decides.
 """
 
 import base64
@@ -12,53 +12,24 @@ from types import MappingProxyType
 from typing import Any
 
 import msgspec
-from google.protobuf import (
-    any_pb2,
-    duration_pb2,
-    empty_pb2,
-    field_mask_pb2,
-    struct_pb2,
-    timestamp_pb2,
-    wrappers_pb2,
-)
-from google.rpc import error_details_pb2, status_pb2
 from msgspec import Struct
-from protobuf import (
-    DescEnum,
-    DescField,
-    DescMessage,
-    Message,
-    Registry,
-    message_to_json_value,
-)
-from protobuf._file_registry import add_file  # the one door to dynamic types; not in its API
-from protobuf.wkt import FileDescriptorProto, FileDescriptorSet
+from protobuf import DescField, DescMessage, Message, message_to_json_value
 
 from bff.core.errors import GatewayError, UpstreamError
 from bff.core.exchange import Json
 from bff.core.schema import MessageType
 from bff.core.status import Code
+from bff.transcoding.dynamic_types import registry_of
 from bff.transcoding.exact_json import Fault
 from bff.transcoding.json_parser import REFUSALS, Parse, client_error, compile_parser
 from bff.transcoding.json_shaping import ReplyShape
+from bff.transcoding.leaf import Leaf
 from bff.transcoding.scalars import SCALAR_MESSAGES
 from bff.transcoding.shapes import Shapes
 from bff.transcoding.switches import STRICT, Switches
 
-__all__ = ["Codec", "Leaf", "RpcStatus"]
+__all__ = ["Codec", "RpcStatus"]
 
-# Present in every set of types, so that Any and google.rpc details resolve (dependencies first).
-_SUPPLIED = (
-    any_pb2,
-    duration_pb2,
-    empty_pb2,
-    field_mask_pb2,
-    struct_pb2,
-    timestamp_pb2,
-    wrappers_pb2,
-    error_details_pb2,
-    status_pb2,
-)
 # Types whose JSON is not an object of their fields; unset, a bare field of such a type is null.
 _OWN_FORM = frozenset(SCALAR_MESSAGES) | {
     f"google.protobuf.{name}" for name in ("Any", "Struct", "Value", "ListValue")
@@ -89,18 +60,8 @@ class Codec:
     """
 
     def __init__(self, file_set: bytes) -> None:
-        self._registry = Registry()
+        self._registry = registry_of(file_set)
         self._shapes = Shapes()
-        files = {file.name: file for file in FileDescriptorSet.from_binary(file_set).file}
-        for module in _SUPPLIED:
-            octets = module.DESCRIPTOR.serialized_pb
-            files.setdefault(module.DESCRIPTOR.name, FileDescriptorProto.from_binary(octets))
-        for file in _dependencies_first(files):
-            _prepare(file)
-            add_file(self._registry, file, None)
-        for desc in self._registry:
-            if isinstance(desc, DescEnum):
-                _bound_enum(desc)
 
     def message_class(self, full_name: str) -> type[Message]:
         """The dynamic class of a message. Raises KeyError if there is none of that name."""
@@ -263,7 +224,7 @@ class Codec:
         except REFUSALS:
             return {"@type": type_url, "value": base64.b64encode(octets).decode()}
 
-    def leaf(self, full_name: str, path: tuple[str, ...]) -> "Leaf":
+    def leaf(self, full_name: str, path: tuple[str, ...]) -> Leaf:
         """Access to one singular field by the proto names on the way to it."""
         here, steps = self._message(full_name), []
         for name in path:
@@ -350,81 +311,6 @@ class Codec:
         message.type_url, message.value = url, inner.to_binary()
 
 
-class Leaf:
-    """Reads and writes one singular field, at any depth, of messages that `Codec.parser` made."""
-
-    __slots__ = ("_last", "_path")
-
-    def __init__(self, fields: tuple[DescField, ...]) -> None:
-        self._path, self._last = fields[:-1], fields[-1]
-
-    def get(self, message: Message) -> Any:
-        """The value, a message as its wire octets; None if unset (or default, without presence)."""
-        for field in self._path:
-            if field not in message:
-                return None
-            message = message[field]
-        if self._last not in message:
-            return None
-        value = message[self._last]
-        return value.to_binary() if isinstance(value, Message) else value
-
-    def clear(self, message: Message) -> None:
-        """Unset the field, and of every oneof on the way to it the member that excludes it."""
-        for field in (*self._path, self._last):
-            oneof = getattr(field.value, "oneof", None)
-            for each in oneof.fields if oneof else ():
-                if each in message and (each is not field or field is self._last):
-                    del message[each]
-            if field not in message:
-                return
-            if field is self._last:
-                del message[field]
-                return
-            message = message[field]
-
-    def is_excluded(self, message: Message) -> bool:
-        """True if the message holds another member of a oneof that this field, or one above it, is in."""
-        for field in (*self._path, self._last):
-            oneof = getattr(field.value, "oneof", None)
-            if oneof and any(each in message for each in oneof.fields if each is not field):
-                return True
-            if field is self._last or field not in message:
-                return False
-            message = message[field]
-        return False
-
-    def set(self, message: Message, value: Any) -> None:
-        """Set the value (a message: its wire octets), making the messages on the way."""
-        for field in self._path:
-            if field not in message:
-                message[field] = _element_class(field)()
-            message = message[field]
-        is_message = hasattr(self._last.value, "message")
-        message[self._last] = _element_class(self._last).from_binary(value) if is_message else value
-
-
-def _dependencies_first(files: dict[str, FileDescriptorProto]) -> list[FileDescriptorProto]:
-    """Our supplied files may need some of the set's and the other way round, so order them all.
-
-    Raises ValueError naming an import that is in neither.
-    """
-    ordered: dict[str, FileDescriptorProto] = {}
-    todo = list(files)
-    while todo:
-        name = todo[-1]
-        missing = [each for each in files[name].dependency if each not in ordered]
-        for each in missing:
-            if each not in files:
-                raise ValueError(f"{name} imports {each}, which is not in the set")
-            if len(todo) > len(files) ** 2 + 1:
-                raise ValueError(f"{name} imports itself by way of {each}")
-        todo.extend(missing)
-        if not missing:
-            ordered[todo.pop()] = files[name]
-    return list(ordered.values())
-
-
 def _side_by_side(inner: Any, tree: Json) -> list[tuple[Any, Json]]:
     """The messages of a field beside their parts of the JSON tree; a map keeps the text's order."""
     if isinstance(inner, list):
@@ -432,11 +318,6 @@ def _side_by_side(inner: Any, tree: Json) -> list[tuple[Any, Json]]:
     if isinstance(inner, dict):
         return list(zip(inner.values(), tree.values(), strict=False))
     return [(inner, tree)]
-
-
-def _element_class(field: DescField) -> type[Message]:
-    found: DescMessage = field.value.message  # type: ignore[union-attr]  # only message fields come here
-    return found.type
 
 
 def _wire_reader(message_class: type[Message]) -> Callable[[bytes], Message]:
@@ -451,42 +332,3 @@ def _wire_reader(message_class: type[Message]) -> Callable[[bytes], Message]:
             ) from error
 
     return read
-
-
-def _prepare(file: Any) -> None:
-    """Give fields their JSON names and let the first alias of an enum number be the one printed."""
-    todo = [*file.message_type]
-    enums = [*file.enum_type]
-    while todo:
-        message = todo.pop()
-        todo.extend(message.nested_type)
-        enums.extend(message.enum_type)
-        for field in message.field:
-            # Generated Python code, and with it many a reflection server, leaves them out.
-            field.json_name = field.json_name or _json_name(field.name)
-    for enum in enums:
-        by_number: dict[int, list[Any]] = {}
-        for value in enum.value:
-            by_number.setdefault(value.number, []).append(value)
-        if len(by_number) < len(enum.value):
-            # The codec prints the last name. Numbers keep their places, so the default stays.
-            enum.value = [by_number[value.number].pop() for value in enum.value]
-
-
-def _bound_enum(desc: DescEnum) -> None:
-    """Refuse numbers beyond 32 bits, which an open enum takes and then writes cut or not at all."""
-    enum_class: Any = desc.type
-    take_unknown = enum_class._missing_  # the hook of Python's enum, which open enums use
-
-    def missing(_class: type, value: object) -> object:
-        if isinstance(value, int) and not -(2**31) <= value < 2**31:
-            raise ValueError("beyond 32 bits")
-        return take_unknown(value)
-
-    enum_class._missing_ = classmethod(missing)
-
-
-def _json_name(name: str) -> str:
-    """LowerCamelCase as protoc makes it: each underscore goes, the letter after it is capital."""
-    first, *rest = name.split("_")
-    return first + "".join(word[:1].upper() + word[1:] for word in rest)
