@@ -152,10 +152,13 @@ async def test_a_refused_request_costs_no_tokens(
 async def test_two_gateways_on_one_store_share_their_buckets(
     shop: SampleServices, samples: SampleServices, tmp_path: Path
 ) -> None:
-    """Of 90 requests to two gateways 60 pass."""
+    """Of 90 requests to two gateways 60 pass, to the last one where the policy is strict."""
     with redis_server() as redis, tcp_in_front_of(redis.socket_path) as port:
         changes = {
-            **RATES,
+            "gateway": RATES["gateway"],
+            "tiers": {"guest": "10000/day"},
+            "limits": {"all-gateways": {"rate": "60/day", "by": ["ip"], "strict": True}},
+            "limit": ["all-gateways"],
             "stores": {"main": {"redis": f"redis://127.0.0.1:{port}"}},
             # With patience, so that a busy machine does not decide the test.
             "limiter": {"store": "main", "timeout": "5s"},
