@@ -442,22 +442,7 @@ class _Exchange:
 
     async def read_body(self, cap_bytes: int) -> bytes:
         """The whole body. Raises BODY_TOO_LARGE beyond the cap, BODY_TIMEOUT if it drips."""
-        if self.declared_bytes > cap_bytes:
-            self.unread = True
-            raise _too_large(cap_bytes)
-        self.watchable = False
-        parts: list[bytes] = []
-        try:
-            async with asyncio.timeout(_BODY_BASE_S + cap_bytes / _BODY_BYTES_PER_S):
-                while True:
-                    part, more = await self._next_part(cap_bytes)
-                    parts.append(part)
-                    if not more:
-                        break
-        except TimeoutError as error:
-            self.unread = True
-            raise ClientError("BODY_TIMEOUT", headers=_CLOSE) from error
-        self.watchable = True
+        parts = [part async for part in self.read_parts(BodyLimits(cap_bytes=cap_bytes))]
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def read_parts(self, limits: BodyLimits) -> AsyncGenerator[bytes, None]:

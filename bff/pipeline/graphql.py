@@ -7,7 +7,7 @@ layers, exactly as REST. Statuses are those of GraphQL over HTTP: a document tha
 
 from collections.abc import Mapping
 from typing import Literal
-from urllib.parse import unquote_to_bytes, urlsplit
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct
@@ -24,6 +24,7 @@ from bff.gql.limits import Caps
 from bff.gql.schema import GqlSchema
 from bff.pipeline.documents import Page
 from bff.pipeline.outbound import call_inner
+from bff.pipeline.query import query_text
 from bff.pipeline.respond import public_message
 from bff.pipeline.route import InnerOperation, Match, Tools, auth_of
 
@@ -40,7 +41,6 @@ _ACCEPT_POST = ((b"accept-post", b"application/json"),)
 _INTROSPECT_SCOPE = "graphql.introspect"
 _CROSS_SITE = frozenset({b"cross-site", b"same-site"})
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder().decode
 
 
 class GraphqlFront(Struct, kw_only=True, eq=False):
@@ -116,12 +116,12 @@ class GraphqlWork(Struct, kw_only=True, eq=False):
         parameters: dict[str, Json] = {}
         for pair in query.split(b"&"):
             key, _, value = pair.partition(b"=")
-            name = _text(key)
+            name = query_text(key)
             if not name:
                 continue
             if name in parameters:
                 raise ClientError("INVALID_PARAMETER", f"{name} is given more than once.")
-            parameters[name] = _text(value)
+            parameters[name] = query_text(value)
         for name in ("variables", "extensions"):
             if name in parameters:
                 parameters[name] = _json_parameter(name, parameters[name])
@@ -165,7 +165,9 @@ class GraphqlWork(Struct, kw_only=True, eq=False):
             public_text=public_message,
             on_bug=on_bug,
         )
-        request.graphql_operation = asked.operation_name or ""
+        # A name that no operation has is a stranger's text, not a name.
+        if result.fault in _NAMED:
+            request.graphql_operation = asked.operation_name or ""
         request.partial = bool(result.errors) and result.fault is None
         outcome = result.fault or ("partial" if result.errors else "ok")
         tools.emit(OperationEnded(outcome))
@@ -193,6 +195,14 @@ class GraphqlWork(Struct, kw_only=True, eq=False):
         return Reply(status, headers, _encode(body))
 
 
+# Faults of JSON text in a parameter: the reason, and what to say of the parameter.
+_JSON_FAULTS = {
+    "INVALID_JSON": ("INVALID_PARAMETER", "is not valid JSON"),
+    "DUPLICATE_FIELD": ("DUPLICATE_FIELD", "gives a key more than once"),
+    "TOO_DEEP": ("TOO_DEEP", "is nested too deeply"),
+}
+# How far a document came whose operation was found by the name asked for.
+_NAMED = frozenset({None, "method", "variables"})
 _REASONS = {
     "limit": "LIMIT_EXCEEDED",
     "parse": "GRAPHQL_PARSE_FAILED",
@@ -240,7 +250,7 @@ def _refuse_forgery(request: Request) -> None:
     headers = request.headers
     site = headers.get(b"sec-fetch-site")
     origin = headers.text(b"origin")
-    foreign = origin is not None and urlsplit(origin).netloc != request.host
+    foreign = origin is not None and _host_of(origin) != request.host
     if site is not None:
         if site in _CROSS_SITE and (foreign or origin is None):
             raise DeniedError("CSRF")
@@ -250,6 +260,14 @@ def _refuse_forgery(request: Request) -> None:
     cookie = headers.get(b"cookie")
     if cookie is not None and origin is None and headers.get(b"x-requested-with") is None:
         raise DeniedError("CSRF")
+
+
+def _host_of(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        # No browser sends this; what cannot be read is nobody's own page.
+        return ""
 
 
 def _text_of(parameters: Mapping[str, Json], name: str) -> str | None:
@@ -272,11 +290,13 @@ def _wrong_type(name: str, kind: str) -> ClientError:
 
 def _json_parameter(name: str, text: str) -> Json:
     try:
-        return _decode(text.encode())
-    except msgspec.DecodeError as error:
-        raise ClientError("INVALID_PARAMETER", f"{name} is not valid JSON.") from error
-
-
-def _text(raw: bytes) -> str:
-    # The door has judged escapes and UTF-8.
-    return unquote_to_bytes(raw.replace(b"+", b" ")).decode("utf-8")
+        return read_json(text.encode())
+    except ClientError as error:
+        reason, what = _JSON_FAULTS[error.reason]
+        raise ClientError(
+            reason,
+            f"{name} {what}.",
+            metadata={**error.metadata, "parameter": name},
+            violations=error.violations,
+            detail=error.detail,
+        ) from error

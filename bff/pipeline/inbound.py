@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from bff.core.errors import ClientError
 from bff.core.exchange import ANONYMOUS, Inputs, Json, Permit, Principal, Reply, Request, Ticket
 from bff.core.status import REASONS
+from bff.pipeline.query import query_tree
 from bff.pipeline.route import CompiledRoute, Match, Tools, scope_of
 from bff.transcoding.route_trie import WrongMethod
 
@@ -68,7 +69,9 @@ async def authorize(request: Request, principal: Principal, match: Match) -> Per
     request.stage = "authorize"
 
     def scope() -> Mapping[str, Json]:
-        return scope_of(request, principal, path_of(match.route, match.captures), {})
+        # Made only if a rule reads it.
+        path = path_of(match.route, match.captures)
+        return scope_of(request, principal, path, query_tree(request.query))
 
     match.route.access.check(principal, scope)
     return Permit(principal)

@@ -1,7 +1,6 @@
 """What an aggregate's route does: read inputs, run the plan's sources through the line, merge one reply."""
 
 from collections.abc import Mapping
-from urllib.parse import unquote_to_bytes
 
 import msgspec
 from msgspec import Struct
@@ -17,6 +16,7 @@ from bff.core.json_text import read_json
 from bff.core.problems import nearest
 from bff.pipeline.inbound import path_of
 from bff.pipeline.outbound import call_inner
+from bff.pipeline.query import query_text
 from bff.pipeline.route import InnerOperation, Match, Tools, scope_of
 from bff.transcoding.binding import judge_content_type
 
@@ -65,7 +65,7 @@ class Screen(Struct, kw_only=True, eq=False):
         unknown = False
         for pair in pairs:
             key, _, value = pair.partition(b"=")
-            name = _text(key)
+            name = query_text(key)
             if name not in self.query_names:
                 unknown = True
                 close = nearest(name, self.query_names)
@@ -74,7 +74,7 @@ class Screen(Struct, kw_only=True, eq=False):
             elif name in tree:
                 faults.append(Violation(name, "is given more than once"))
             else:
-                tree[name] = _text(value)
+                tree[name] = query_text(value)
         if faults:
             reason = "UNKNOWN_PARAMETER" if unknown else "INVALID_PARAMETER"
             raise ClientError(
@@ -132,8 +132,3 @@ class Screen(Struct, kw_only=True, eq=False):
         outcome, domain = answers
         body, headers = answer_of(self.plan, outcome, domain=domain)
         return Reply(self.plan.status, [_JSON, _NOSNIFF, *headers], _encode(body))
-
-
-def _text(raw: bytes) -> str:
-    # The door has judged escapes and UTF-8.
-    return unquote_to_bytes(raw.replace(b"+", b" ")).decode("utf-8")

@@ -176,7 +176,13 @@ class PolicyCompiler:
             compiled = self._rules(level, placed, path)
             if compiled is not None:
                 rules.append(compiled)
-        return compile_access(required=required, kinds=kinds, rules=tuple(rules), realm=self.realm)
+        return compile_access(
+            required=required,
+            kinds=kinds,
+            rules=tuple(rules),
+            realm=self.realm,
+            emit=self._parts.emit,
+        )
 
     def _rules(
         self, level: CommonRules, placed: Located, path: tuple[str | int, ...]

@@ -20,7 +20,12 @@ UserIdMode = Literal["plain", "hash", "off"]
 
 # A hostile path or host must not make a line that no log store takes.
 MAX_TEXT = 1_024
+MAX_NAME = 256
+MAX_SOURCE = 128
 MAX_CALLS = 64
+# C1 controls, and the characters that break a line or turn the order of its text: shown raw, they
+# forge what a reader of the log sees. (JSON escapes the C0 controls.)
+_FORGING = dict.fromkeys([*range(0x80, 0xA0), *range(0x2028, 0x202F), *range(0x2066, 0x206A)])
 
 
 class AccessLine(Struct, frozen=True):
@@ -126,30 +131,30 @@ class AccessLog:
             worker=self._worker,
             version=version,
             client_ip=request.address,
-            client_app=client_app[:MAX_TEXT],
+            client_app=_shown(client_app, MAX_NAME),
             method=request.method[:32],
-            host=request.host[:MAX_TEXT],
+            host=_shown(request.host, MAX_TEXT),
             protocol=request.protocol,
             # A path names things; where a template stands for it, the template is enough.
-            path=request.path[:MAX_TEXT] if path_template is None else "",
+            path=_shown(request.path, MAX_TEXT) if path_template is None else "",
             route_id=route_id,
             path_template=path_template,
             status_code=status,
             stage=stage,
             reason=reason,
-            detail=request.detail[:MAX_TEXT] or None,
+            detail=_shown(request.detail, MAX_TEXT) or None,
             user_id=self._shown_user(principal.sub) if principal.sub else None,
-            tenant_id=principal.tenant or None,
+            tenant_id=_shown(principal.tenant, MAX_NAME) or None,
             auth_method=principal.kind,
             upstream_service=upstream,
-            calls=calls if len(calls) <= MAX_CALLS else calls[:MAX_CALLS],
+            calls=_shown_calls(calls) if calls else calls,
             latency_ms=int((self._now_s() - request.started_s) * 1_000_000) / 1000,
             upstream_latency_ms=_longest_ms(calls) if calls else None,
             bytes_in=bytes_in,
             bytes_out=bytes_out,
             aborted=aborted,
             partial=partial,
-            graphql_operation=graphql_operation,
+            graphql_operation=_shown(graphql_operation, MAX_NAME) if graphql_operation else None,
         )
         try:
             text = self._encode(line)
@@ -160,7 +165,7 @@ class AccessLog:
 
     def _shown_user(self, user_id: str) -> str | None:
         if self._user_id == "plain":
-            return user_id
+            return _shown(user_id, MAX_NAME)
         if self._user_id == "off":
             return None
         return blake2b(
@@ -174,6 +179,24 @@ class AccessLog:
             self._second = second
             self._second_text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
         return f"{self._second_text}{int((unix_s - second) * 1000):03d}Z"
+
+
+def _shown(text: str, most: int) -> str:
+    """A stranger's text as a line may have it: cut, and nothing that forges what is read."""
+    text = text[:most]
+    return text if text.isascii() else text.translate(_FORGING)
+
+
+def _shown_calls(calls: list[UpstreamCall]) -> list[UpstreamCall]:
+    # Most requests make few calls and none under a name of the client's.
+    if len(calls) > MAX_CALLS:
+        calls = calls[:MAX_CALLS]
+    return [
+        call
+        if not (source := call.source) or (len(source) <= MAX_SOURCE and source.isascii())
+        else msgspec.structs.replace(call, source=_shown(source, MAX_SOURCE))
+        for call in calls
+    ]
 
 
 def _longest_ms(calls: list[UpstreamCall]) -> float:

@@ -277,6 +277,39 @@ async def test_no_credential_is_ever_written_down(
     assert token.split(".")[2] not in output
 
 
+# GraphQL
+
+
+async def test_an_origin_that_is_no_url_is_a_foreign_one(gateway: GatewayProcess) -> None:
+    body = b'{"query":"{__typename}"}'
+    head = [
+        "POST /graphql HTTP/1.1", "Host: gateway", "Connection: close", "Origin: http://[",
+        "Content-Type: application/json", f"Content-Length: {len(body)}", "", "",
+    ]  # fmt: skip
+
+    reply = await gateway.raw("\r\n".join(head).encode() + body)
+
+    assert reply.status == 403
+    assert (await gateway.access_line(reply))["reason"] == "CSRF"
+
+
+@pytest.mark.rule("control.OB8")
+async def test_a_name_that_no_operation_has_is_not_logged(
+    gateway: GatewayProcess, http: httpx.AsyncClient
+) -> None:
+    made_up = "x\u202e" * 10_000
+    document = "query Shown { __typename }"
+
+    lines = [
+        await gateway.access_line(
+            await http.post("/graphql", json={"query": document, "operationName": name})
+        )
+        for name in ("Shown", made_up)
+    ]
+
+    assert [line["graphql_operation"] for line in lines] == ["Shown", None]
+
+
 # Behind a proxy
 
 

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from bff.config.load import load
 from bff.core.errors import UpstreamError
-from bff.core.events import silent
+from bff.core.events import Emit, silent
 from bff.core.exchange import Request
 from bff.core.headers import Headers
 from bff.core.ports import SystemClock, system_random
@@ -110,7 +110,13 @@ class KitchenGateway:
     """The kitchen under these switches: `gateway` is YAML of the gateway file, `service` of the service's."""
 
     def __init__(
-        self, folder: Path, gateway: str = "", *, service: str = "", routes: str = _ROUTES
+        self,
+        folder: Path,
+        gateway: str = "",
+        *,
+        service: str = "",
+        routes: str = _ROUTES,
+        emit: Emit = silent,
     ) -> None:
         if not _SETS:
             _SETS.append(compile_set(COOK))
@@ -127,7 +133,7 @@ class KitchenGateway:
         parts = Parts(
             clock=clock,
             random=system_random(),
-            emit=silent,
+            emit=emit,
             # It has what unary calls and server streams need.
             connect=lambda _settings, _endpoint: cast("Channel", self.echo),
             make_store=lambda _settings: MemoryStore(clock=clock),

@@ -128,6 +128,50 @@ def test_no_path_can_forge_or_break_a_line(path: str) -> None:
     assert len(lines[0]) < 4_000
 
 
+@pytest.mark.rule("control.OB8")
+def test_texts_of_strangers_are_cut() -> None:
+    lines: list[bytes] = []
+    asked = request("/" + "a" * 2_000)
+    asked.detail = "d" * 2_000
+    asked.host = "h" * 2_000
+    asked.principal = Principal(kind="jwt", sub="s" * 2_000, tenant="t" * 2_000)
+    asked.calls = [
+        UpstreamCall(operation="o.Get", upstream="o", code="OK", ms=1.0, source=source)
+        for source in ("a" * 2_000, "order.0.item", "")
+    ]
+
+    access_log(lines).log(
+        asked, status=200, graphql_operation="q" * 2_000, client_app="c" * 2_000, upstream="o"
+    )
+
+    fields = parsed(lines)
+    names = ("path", "detail", "host", "graphql_operation", "client_app", "user_id", "tenant_id")
+    assert [len(fields[name]) for name in names] == [1_024, 1_024, 1_024, 256, 256, 256, 256]
+    assert [call["source"] for call in fields["calls"]] == ["a" * 128, "order.0.item", ""]
+    assert asked.calls[0].source == "a" * 2_000
+
+
+@pytest.mark.rule("control.OB8")
+@pytest.mark.parametrize(
+    "forging",
+    ["\x80", "\x85", "\x9b", "\u2028", "\u202a", "\u202e", "\u2066", "\u2069"],
+    ids=lambda text: f"U+{ord(text):04X}",
+)
+def test_no_character_that_turns_or_hides_text_reaches_a_line(forging: str) -> None:
+    lines: list[bytes] = []
+    text = f"gr\u00fc\u00df{forging}e"
+    asked = request(text)
+    asked.host = asked.detail = text
+    asked.calls = [UpstreamCall(operation="o.Get", upstream="o", code="OK", ms=1.0, source=text)]
+
+    access_log(lines).log(asked, status=404, graphql_operation=text)
+
+    fields = parsed(lines)
+    names = ("path", "host", "detail", "graphql_operation")
+    shown = [*(fields[name] for name in names), fields["calls"][0]["source"]]
+    assert shown == ["gr\u00fc\u00dfe"] * 5
+
+
 @pytest.mark.parametrize(("mode", "shown"), [("plain", "u1"), ("off", None)])
 def test_user_ids_appear_as_configured(mode: UserIdMode, shown: str | None) -> None:
     lines: list[bytes] = []
