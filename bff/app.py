@@ -20,8 +20,8 @@ from msgspec import Struct
 from starlette.types import Receive, Scope, Send
 
 from bff.config.documents import Document
-from bff.config.load import load
 from bff.config.secret_refs import SecretRef
+from bff.control.accepted import read_accepted
 from bff.control.link import Drain, Hello, Link, LinkClosed, Loaded, Reload, WorkerState
 from bff.core.errors import ConfigError
 from bff.core.events import AttemptEnded, Event, LimitDecided
@@ -36,7 +36,7 @@ from bff.ratelimit.limiter import LocalStore, RemoteStore
 from bff.ratelimit.memory_store import MemoryStore
 from bff.ratelimit.redis_store import RedisStore
 from bff.ratelimit.shared_store import SharedStore
-from bff.snapshot.compiler import Compiled, Compiler, read_sources
+from bff.snapshot.compiler import Compiled, Compiler
 from bff.snapshot.current import Current
 from bff.snapshot.parts import Parts
 from bff.snapshot.stores import StoreSettings
@@ -58,14 +58,20 @@ _PR_SET_PDEATHSIG = 1
 _GC_ALLOCATIONS = 20_000
 # What the last frames of streams get to be written, of the time that a drain takes.
 _LAST_FRAME_S = 1.0
+# What the log lines of requests that a drain cuts off get to be written.
+_LAST_LINES_S = 0.3
 _COUNTED_ONLY = frozenset({AttemptEnded, LimitDecided})
 _MISSES = frozenset({"NO_ROUTE", "METHOD_NOT_ALLOWED"})
 
 
 class WorkerSettings(Struct, frozen=True, kw_only=True):
-    """What a worker is told at its start. `shared_buckets` is the node's table, empty for one worker."""
+    """What a worker is told at its start.
 
-    mappings: str
+    `accepted` is the file of the accepted version, `shared_buckets` the node's table (empty for one
+    worker).
+    """
+
+    accepted: str
     link: str
     shared_buckets: str = ""
     metrics_folder: str = ""
@@ -185,8 +191,7 @@ class _Worker:
     # What is built
 
     async def _compile(self) -> tuple[Document, Compiled]:
-        document = await asyncio.to_thread(load, Path(self._settings.mappings))
-        sources = await asyncio.to_thread(read_sources, document)
+        document, sources = await asyncio.to_thread(read_accepted, Path(self._settings.accepted))
         return document, self._compiler.compile(document, sources)
 
     async def _go_live(self, document: Document, compiled: Compiled) -> None:
@@ -375,20 +380,30 @@ class _Worker:
         """Ask clients to leave; streams that still run end in good order before they would be cut."""
         self.door.draining = True
         wait_s = max(0.0, self._drain_s - min(_LAST_FRAME_S, self._drain_s / 2))
-        asyncio.get_running_loop().call_later(wait_s, self.door.finish_streams)
+        loop = asyncio.get_running_loop()
+        loop.call_later(wait_s, self.door.finish_streams)
+        # What still runs then is ended by us, with its log line, and not by a signal.
+        loop.call_later(max(0.0, self._drain_s - _LAST_LINES_S), self.door.cancel_all)
 
     async def _reload(self, ask: int) -> Loaded:
-        """Compile what lies on disk now and swap; a refusal leaves everything as it was."""
+        """Compile what the node has accepted and swap; a refusal leaves everything as it was."""
         try:
             document, compiled = await self._compile()
         except ConfigError as error:
-            await self._parts.close_unused()
-            self._metrics.counter("bff_config_refused_total", "compile").add()
-            problems = tuple(str(problem) for problem in error.problems[:20])
-            return Loaded(ask, ok=False, version=self._version, problems=problems)
+            return await self._refuse(ask, tuple(str(p) for p in error.problems[:20]))
+        except Exception as error:
+            # A supervisor's broad except: a bug in the compiler must not end a worker that serves.
+            trace = "".join(traceback.format_exception(error)[-6:])
+            self._events.note("bug", stage="reload", trace=trace)
+            return await self._refuse(ask, (f"fault of the gateway itself: {error!r}",))
         await self._go_live(document, compiled)
         self._current.swap(compiled.tools)
         return Loaded(ask, ok=True, version=self._version)
+
+    async def _refuse(self, ask: int, problems: tuple[str, ...]) -> Loaded:
+        await self._parts.close_unused()
+        self._metrics.counter("bff_config_refused_total", "compile").add()
+        return Loaded(ask, ok=False, version=self._version, problems=problems)
 
 
 def _settle_garbage() -> None:
@@ -406,4 +421,6 @@ def worker_app(settings: WorkerSettings) -> Any:
     """The ASGI app of one worker; called once in its process."""
     # A worker whose listener died would serve on, unseen and unmanaged.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    # A terminal that closes is the node's affair.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     return Gateway(settings)

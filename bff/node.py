@@ -10,6 +10,7 @@ import contextlib
 import signal
 import socket
 import tempfile
+import traceback
 from collections.abc import Callable
 from functools import partial
 from itertools import count
@@ -18,10 +19,11 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from bff.control.accepted import write_accepted
 from bff.control.link import Drain, Hello, Link, LinkClosed, Loaded, Reload, WorkerState
 from bff.control.watch import watch_files
 from bff.core.ports import SystemClock
-from bff.core.problems import Problem
+from bff.core.problems import Problem, Where
 from bff.fronts.admin_server import AdminServer, admin_app
 from bff.fronts.health import NodeView
 from bff.fronts.listener import ListenerSettings
@@ -48,9 +50,13 @@ class NodeSettings(Struct, frozen=True, kw_only=True):
 
 
 class Checked(Struct, frozen=True, kw_only=True):
-    """What the files on disk are worth: a version, or problems; and which changes only a restart takes over."""
+    """What the files on disk are worth: a version with its content, or problems.
+
+    `needs_restart` are changes that only a restart takes over.
+    """
 
     version: str = ""
+    content: bytes = b""
     problems: tuple[Problem, ...] = ()
     needs_restart: tuple[str, ...] = ()
 
@@ -75,11 +81,13 @@ class Node:
         check: Callable[[], Checked],
         log: EventLog,
         metrics_folder: Path,
+        accepted: Path,
     ) -> None:
         self._settings = settings
         self._check = check
         self._log = log
         self._metrics_folder = metrics_folder
+        self._accepted = accepted
         self._totals = NodeTotals()
         self._workers: dict[int, _Worker] = {}
         self._asks = count(1)
@@ -102,6 +110,11 @@ class Node:
         if not ready:
             reasons.append("no worker is ready")
         details = [f"{len(ready)} of {wanted} workers are ready"] if len(ready) < wanted else []
+        details += [
+            f"worker {worker.pid} serves {worker.state.version}"
+            for worker in ready
+            if worker.state.version != self._version
+        ]
         details += [f"{key} changed; a restart takes it over" for key in self._needs_restart]
         details += [f"last change refused: {text}" for text in self._refused]
         return NodeView(
@@ -191,7 +204,7 @@ class Node:
 
     async def reload(self) -> None:
         """The files changed: judge them, and only if they are sound tell the workers to swap."""
-        checked = await asyncio.to_thread(self._check)
+        checked = await self._judge()
         version = checked.version
         if checked.problems:
             self._metrics.counter("bff_config_refused_total", "check").add()
@@ -205,12 +218,16 @@ class Node:
             self._log.note("restart_needed", keys=", ".join(checked.needs_restart))
         if version == self._version:
             return
+        before = await asyncio.to_thread(self._accepted.read_bytes)
+        # First, so that a worker that starts meanwhile has the same as those that swap.
+        await asyncio.to_thread(write_accepted, self._accepted, checked.content)
         answers = await asyncio.gather(
             *(self._reload_worker(worker) for worker in list(self._workers.values()))
         )
         applied = sum(answer.ok for answer in answers)
         if answers and not applied:
             # Only a worker can find some faults, such as a secret that cannot be read.
+            await asyncio.to_thread(write_accepted, self._accepted, before)
             self._refused = answers[0].problems
             self._metrics.counter("bff_config_refused_total", "workers").add()
             for text in answers[0].problems:
@@ -218,6 +235,17 @@ class Node:
             return
         self._version = version
         self._log.note("config_applied", version=version, workers=applied, of=len(answers))
+
+    async def _judge(self) -> Checked:
+        """What the check says; a fault of the check itself refuses the change and ends nothing."""
+        try:
+            return await asyncio.to_thread(self._check)
+        except Exception as error:
+            # A supervisor's broad except: a bug in the compiler must not end a node that serves.
+            trace = "".join(traceback.format_exception(error)[-6:])
+            self._log.note("bug", stage="check", trace=trace)
+            text = f"fault of the gateway itself, not of the files: {error!r}"
+            return Checked(problems=(Problem(Where("mappings"), text),))
 
     async def _reload_worker(self, worker: _Worker) -> Loaded:
         number = next(self._asks)
@@ -255,10 +283,12 @@ def run_node(
     load_app: Callable[[str, str], object],
     check: Callable[[], Checked],
     on_ready: Callable[[], None],
+    accepted: Path,
 ) -> int:
     """Run until SIGTERM or SIGINT; returns the exit code.
 
-    `load_app` gets the link's socket path and the folder for tables of metrics.
+    `load_app` gets the link's socket path and the folder for tables of metrics; `accepted` is the
+    file that workers load.
 
     The listener is forked before any loop, thread or channel exists here.
     """
@@ -276,7 +306,9 @@ def run_node(
         listening.start()
         try:
             return asyncio.run(
-                _supervise(settings, link_socket, listening, check, on_ready, metrics_folder)
+                _supervise(
+                    settings, link_socket, listening, check, on_ready, metrics_folder, accepted
+                )
             )
         finally:
             end_listener(listening, settings.listener.finish_s)
@@ -289,15 +321,19 @@ async def _supervise(
     check: Callable[[], Checked],
     on_ready: Callable[[], None],
     metrics_folder: Path,
+    accepted: Path,
 ) -> int:
     lines = LineWriter(fd=2, count_dropped=lambda _reason, _lines: None)
     lines.start()
     log = EventLog(write=lines.write, clock=SystemClock())
-    node = Node(settings, check=check, log=log, metrics_folder=metrics_folder)
+    node = Node(settings, check=check, log=log, metrics_folder=metrics_folder, accepted=accepted)
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    # As for many servers: look at the files again. (A closed terminal says it too; that is harmless.)
+    look_again = asyncio.Event()
+    loop.add_signal_handler(signal.SIGHUP, look_again.set)
     gone = asyncio.Event()
     loop.add_reader(listening.sentinel, gone.set)
     links = await asyncio.start_unix_server(node.accept, sock=link_socket)
@@ -307,8 +343,10 @@ async def _supervise(
     async with asyncio.TaskGroup() as tasks:
         serving = tasks.create_task(admin.serve())
         watching = tasks.create_task(_watch(node, settings.watched))
+        hearing = tasks.create_task(_reload_on(look_again, node))
         code = await _until_end(node, stop, gone, listening, on_ready)
         watching.cancel()
+        hearing.cancel()
         admin.should_exit = True
         await serving
     loop.remove_reader(listening.sentinel)
@@ -348,6 +386,13 @@ async def _until_end(
         for task in (started, stopping, dying):
             task.cancel()
     return 0
+
+
+async def _reload_on(asked: asyncio.Event, node: Node) -> None:
+    while True:
+        await asked.wait()
+        asked.clear()
+        await node.reload()
 
 
 async def _watch(node: Node, watched: tuple[Path, ...]) -> None:

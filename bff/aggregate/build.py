@@ -94,7 +94,7 @@ class _Draft(Struct, kw_only=True):
 
 def build_plan(
     specs: Sequence[SourceSpec],
-    reply: Mapping[str, Scalar | Sequence[str]] | None,
+    reply: Mapping[str, Scalar | Sequence[object]] | None,
     *,
     inputs: Mapping[str, RootType],
     compile_expr: Compile,
@@ -149,7 +149,7 @@ class _Builder:
 
     def build(
         self,
-        reply: Mapping[str, Scalar | Sequence[str]] | None,
+        reply: Mapping[str, Scalar | Sequence[object]] | None,
         *,
         deadline_s: float,
         status: int,
@@ -391,7 +391,7 @@ class _Builder:
     # The reply
 
     def _reply(
-        self, reply: Mapping[str, Scalar | Sequence[str]] | None, problems_key: str | None
+        self, reply: Mapping[str, Scalar | Sequence[object]] | None, problems_key: str | None
     ) -> list[ReplyKey | Spread]:
         if reply is None:
             reply = {spec.name: spec.name for spec in self._specs}
@@ -400,7 +400,10 @@ class _Builder:
         for name, written in reply.items():
             if isinstance(written, Sequence) and not isinstance(written, str):
                 for source in written:
-                    self._spread(source, shown, owners)
+                    if isinstance(source, str):
+                        self._spread(source, shown, owners)
+                    else:
+                        self._fault(f"reply.{name}", "a list names the sources that are spread")
                 continue
             self._claim(name, f"reply.{name}", owners)
             expr = self._compile(f"reply.{name}", written)

@@ -12,10 +12,11 @@ from bff.ratelimit.limiter import LocalStore, RemoteStore
 from bff.ratelimit.memory_store import MemoryStore
 from bff.snapshot.compiler import Compiled, Compiler, read_sources
 from bff.snapshot.parts import Parts
+from bff.transcoding.sources import SourceSet
 from bff.upstream.upstream import Endpoint, UpstreamSettings
 from bff.wire.channel import Channel, Metadata, UnaryReply
 
-__all__ = ["compile_offline"]
+__all__ = ["compile_offline", "compile_with_sources"]
 
 
 class _NoChannel:
@@ -50,6 +51,12 @@ def _connect(_settings: UpstreamSettings, _endpoint: Endpoint) -> Channel:
 
 def compile_offline(mappings: Path) -> tuple[Document, Compiled]:
     """Load, check and compile. Raises ConfigError with every problem."""
+    document, _, compiled = compile_with_sources(mappings)
+    return document, compiled
+
+
+def compile_with_sources(mappings: Path) -> tuple[Document, list[SourceSet], Compiled]:
+    """As `compile_offline`, with the descriptors that were read on the way."""
     clock = SystemClock()
 
     def make_store(_settings: object) -> LocalStore | RemoteStore:
@@ -63,4 +70,5 @@ def compile_offline(mappings: Path) -> tuple[Document, Compiled]:
         make_store=make_store,
     )
     document = load(mappings)
-    return document, Compiler(parts).compile(document, read_sources(document))
+    sources = read_sources(document)
+    return document, sources, Compiler(parts).compile(document, sources)

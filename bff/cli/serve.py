@@ -10,10 +10,11 @@ import msgspec
 import typer
 
 from bff.app import WorkerSettings, worker_app
-from bff.cli.offline import compile_offline
+from bff.cli.offline import compile_with_sources
 from bff.cli.report import errors, print_problems
 from bff.config.documents import Document
 from bff.config.gateway import Listener
+from bff.control.accepted import pack, write_accepted
 from bff.core.errors import ConfigError
 from bff.fronts.listen_ports import free_port, why_not_bindable
 from bff.fronts.listener import ListenerSettings, ListenerTls, check_tls
@@ -37,7 +38,7 @@ def serve(
 ) -> None:
     """Serve the mapped routes. Exit 2: refused to start, with every reason."""
     try:
-        document, compiled = compile_offline(mappings)
+        document, sources, compiled = compile_with_sources(mappings)
     except ConfigError as error:
         print_problems(error.problems)
         errors.print(f"not started: {len(error.problems)} problem(s)", style="red")
@@ -45,7 +46,9 @@ def serve(
     print_problems(compiled.warnings)
     settings = _node_settings(document, compiled.tools.version, mappings, watch, workers)
     with tempfile.TemporaryDirectory(prefix="bff-run-") as folder:
-        code = _run(document, settings, mappings, ready_file, Path(folder))
+        accepted = Path(folder) / "accepted"
+        write_accepted(accepted, pack(document, sources))
+        code = _run(document, settings, mappings, ready_file, accepted)
     raise typer.Exit(code)
 
 
@@ -54,19 +57,19 @@ def _run(
     settings: NodeSettings,
     mappings: Path,
     ready_file: Path | None,
-    folder: Path,
+    accepted: Path,
 ) -> int:
     buckets = ""
     if settings.listener.workers > 1:
         # Connections spread over workers, so a bucket must be one for all of them.
-        buckets = str(folder / "buckets")
+        buckets = str(accepted.with_name("buckets"))
         create_table(Path(buckets))
     hash_key = secrets.token_bytes(32)
 
     def load_app(link: str, metrics_folder: str) -> object:
         return worker_app(
             WorkerSettings(
-                mappings=str(mappings),
+                accepted=str(accepted),
                 link=link,
                 metrics_folder=metrics_folder,
                 shared_buckets=buckets,
@@ -78,17 +81,19 @@ def _run(
 
     def check() -> Checked:
         try:
-            now, compiled = compile_offline(mappings)
+            now, sources, compiled = compile_with_sources(mappings)
         except ConfigError as error:
             return Checked(problems=tuple(error.problems))
         fixed = _fixed_at_start(now)
         changed = tuple(key for key, value in fixed.items() if started_with[key] != value)
-        return Checked(version=compiled.tools.version, needs_restart=changed)
+        return Checked(
+            version=compiled.tools.version, content=pack(now, sources), needs_restart=changed
+        )
 
     def on_ready() -> None:
         _say_ready(settings, ready_file)
 
-    return run_node(settings, load_app=load_app, check=check, on_ready=on_ready)
+    return run_node(settings, load_app=load_app, check=check, on_ready=on_ready, accepted=accepted)
 
 
 def _fixed_at_start(document: Document) -> dict[str, object]:

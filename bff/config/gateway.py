@@ -127,6 +127,14 @@ class GatewayBlock(Block):
     """Where the OpenAPI document is; `off` = nowhere."""
 
     @model_validator(mode="after")
+    def _name_is_a_realm(self) -> "GatewayBlock":
+        # It stands in a quoted string of WWW-Authenticate (RFC 9110 11.5).
+        name = self.name
+        if not name or not name.isascii() or not name.isprintable() or set(name) & {'"', "\\"}:
+            raise refuse("`name` is printable ASCII without quotes or backslashes")
+        return self
+
+    @model_validator(mode="after")
     def _openapi_is_a_path(self) -> "GatewayBlock":
         if self.openapi != "off" and not self.openapi.startswith("/"):
             raise refuse(f"`openapi` is a path or off, got {self.openapi[:60]!r}")

@@ -1,5 +1,6 @@
 """The schema: root fields and joins of the mappings over types made from descriptors, checked at load."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -38,6 +39,9 @@ __all__ = [
     "build_schema",
 ]
 
+# GraphQL 2.1.9.
+_NAME = re.compile(r"[_A-Za-z][_0-9A-Za-z]*")
+_NAME_HINT = "letters, digits and _, no digit first"
 # A query with at most so many fields, and no oneof, takes them as arguments of its own.
 _MAX_FLAT_ARGUMENTS = 8
 
@@ -161,6 +165,9 @@ class _Builder:
             self._join(join)
         roots: dict[str, dict[str, GraphQLField]] = {"query": {}, "mutation": {}}
         for field in self._fields:
+            if _NAME.fullmatch(field.name) is None:
+                self._fault(field.path, f"{field.name!r} is no GraphQL name", _NAME_HINT)
+                continue
             made = self._root(field)
             if field.name in roots[field.kind]:
                 self._fault(field.path, f"the {field.kind} {field.name} is there twice")
@@ -289,6 +296,10 @@ class _Builder:
         """Argument by proto name."""
         renamed: dict[str, str] = {}
         for argument, name in field.args.items():
+            if _NAME.fullmatch(argument) is None:
+                path = f"{field.path}.args.{argument}"
+                self._fault(path, f"{argument!r} is no GraphQL name", _NAME_HINT)
+                return None
             found = self._field(message, name, f"{field.path}.args.{argument}")
             if found is None:
                 return None

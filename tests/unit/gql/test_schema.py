@@ -250,3 +250,21 @@ def test_a_streaming_operation_is_no_query() -> None:
     _, faults = build_schema(fields_of(shop), joins_of(shop))
 
     assert "streams" in faults[0].message
+
+
+def test_names_that_graphql_cannot_have_are_faults_with_their_place() -> None:
+    message = message_of("a.v1.Thing", of("f"))
+    method = method_of("a.v1.S", "Get", message_of("a.v1.GetRequest", of("page_size")), message)
+
+    def faults_of(name: str, args: dict[str, str]) -> list[str]:
+        path = f"graphql.queries.{name}"
+        root = RootField(
+            kind="query", name=name, method=method, operation="a.Get", args=args, path=path
+        )
+        return [fault.path for fault in build_schema([root])[1]]
+
+    assert faults_of("thing", {"page-size": "page_size"}) == [
+        "graphql.queries.thing.args.page-size"
+    ]
+    assert faults_of("my-thing", {}) == ["graphql.queries.my-thing"]
+    assert faults_of("thing", {"pageSize": "page_size"}) == []

@@ -1,0 +1,34 @@
+"""The version that a node has accepted, kept in its private folder: what every worker loads.
+
+Workers never read the mapping files: a save that was refused, or one that nobody has judged yet,
+must not reach a worker that happens to start just then, and no two workers may differ.
+"""
+
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+
+from bff.config.documents import Document
+from bff.transcoding.sources import SourceSet
+
+__all__ = ["pack", "read_accepted", "write_accepted"]
+
+
+def pack(document: Document, sources: Sequence[SourceSet]) -> bytes:
+    """The checked document and its descriptors as octets. Secrets are in it as references only."""
+    return pickle.dumps((document, list(sources)))
+
+
+def write_accepted(path: Path, content: bytes) -> None:
+    """Replace the accepted version in one step."""
+    partial = path.with_suffix(".partial")
+    partial.touch(mode=0o600)
+    partial.write_bytes(content)
+    partial.rename(path)
+
+
+def read_accepted(path: Path) -> tuple[Document, list[SourceSet]]:
+    """What `pack` was given."""
+    # Written by the node into a folder that only its user may enter, and read by its own children.
+    document, sources = pickle.loads(path.read_bytes())  # noqa: S301 - see above
+    return document, sources
