@@ -24,30 +24,51 @@ from bff.gql.limits import Caps, check_expanded, check_text
 __all__ = ["Document", "DocumentCache"]
 
 _MAX_ENTRIES = 1000
+# What the executable documents of one schema may weigh together, by the estimate below.
+_MAX_WEIGHT_BYTES = 64 << 20
+# The estimate: what tracemalloc shows of documents of many shapes, rounded up. A token costs 360 to
+# 625 bytes (lists of numbers least, lines of fields most), a document of a few tokens 12 KiB beside
+# them, and an octet of text at most 4, where all of it is comment.
+_DOCUMENT_BYTES = 12 << 10
+_TOKEN_BYTES = 640
+_OCTET_BYTES = 4
 # Validation stops here; more errors help nobody.
 _MAX_VALIDATION_ERRORS = 5
 
 
 class Document(Struct, frozen=True, kw_only=True, eq=False):
-    """A document that may be executed. `operations` are its kinds by name (`""` if it has none)."""
+    """A document that may be executed. `operations` are its kinds by name (`""` if it has none).
+
+    `weight_bytes` is about the memory that it takes.
+    """
 
     node: DocumentNode
     operations: dict[str, OperationType]
     introspects: bool
+    weight_bytes: int
 
 
 class DocumentCache:
     """Documents of one schema by the hash of their text, good and refused ones apart, each LRU.
 
+    Good ones are bounded by number and by weight, since a tree is a hundred times its text; refused
+    ones are a code and a message, and bounded by number.
     Never keyed by the parsed document: in graphql-core 3.3 its hash walks the whole tree.
     """
 
     def __init__(
-        self, *, schema: GraphQLSchema, caps: Caps, max_entries: int = _MAX_ENTRIES
+        self,
+        *,
+        schema: GraphQLSchema,
+        caps: Caps,
+        max_entries: int = _MAX_ENTRIES,
+        max_weight_bytes: int = _MAX_WEIGHT_BYTES,
     ) -> None:
         self._schema = schema
         self._caps = caps
         self._max_entries = max_entries
+        self._max_weight_bytes = max_weight_bytes
+        self._weight_bytes = 0
         self._good: OrderedDict[tuple[bytes, bool], Document] = OrderedDict()
         self._refused: OrderedDict[tuple[bytes, bool], RequestFault] = OrderedDict()
 
@@ -68,14 +89,19 @@ class DocumentCache:
             return refused
         made = _prepare(text, self._schema, self._caps, introspection=introspection)
         if isinstance(made, Document):
-            self._good[key] = made
-            if len(self._good) > self._max_entries:
-                self._good.popitem(last=False)
+            self._keep(key, made)
         else:
             self._refused[key] = made
             if len(self._refused) > self._max_entries:
                 self._refused.popitem(last=False)
         return made
+
+    def _keep(self, key: tuple[bytes, bool], made: Document) -> None:
+        self._good[key] = made
+        self._weight_bytes += made.weight_bytes
+        while len(self._good) > self._max_entries or self._weight_bytes > self._max_weight_bytes:
+            _, oldest = self._good.popitem(last=False)
+            self._weight_bytes -= oldest.weight_bytes
 
 
 def _prepare(
@@ -105,7 +131,9 @@ def _prepare(
         for definition in node.definitions
         if isinstance(definition, OperationDefinitionNode)
     }
-    return Document(node=node, operations=operations, introspects=introspects)
+    octets = len(text.encode("utf-8", "surrogatepass"))
+    weight = _DOCUMENT_BYTES + _TOKEN_BYTES * node.token_count + _OCTET_BYTES * octets
+    return Document(node=node, operations=operations, introspects=introspects, weight_bytes=weight)
 
 
 def _refused(kind: FaultKind, code: str, errors: Iterable[GraphQLError]) -> RequestFault:

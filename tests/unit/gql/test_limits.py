@@ -1,5 +1,7 @@
 """Hostile documents stop early, and honest ones do not."""
 
+import gc
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -165,6 +167,58 @@ def test_documents_are_prepared_once_and_the_cache_is_bounded() -> None:
     assert first is again
     assert refused is refused_again
     assert later is not first
+
+
+@pytest.mark.rule("graphql.5.1")
+def test_the_cache_is_bounded_by_weight_and_drops_what_was_used_longest_ago() -> None:
+    texts = [f"{{ a{number}: __typename }}" for number in range(4)]
+    caps = Caps()
+    one = DocumentCache(schema=SCHEMA.schema, caps=caps).take(texts[0], introspection=False)
+    assert isinstance(one, Document)
+    cache = DocumentCache(schema=SCHEMA.schema, caps=caps, max_weight_bytes=3 * one.weight_bytes)
+
+    first, second, third = [cache.take(text, introspection=False) for text in texts[:3]]
+    assert cache.take(texts[0], introspection=False) is first
+    cache.take(texts[3], introspection=False)
+
+    assert cache.take(texts[2], introspection=False) is third
+    assert cache.take(texts[0], introspection=False) is first
+    assert cache.take(texts[1], introspection=False) is not second
+
+
+def test_a_document_above_the_whole_weight_is_served_and_not_kept() -> None:
+    cache = DocumentCache(schema=SCHEMA.schema, caps=Caps(), max_weight_bytes=1)
+
+    first = cache.take("{ __typename }", introspection=False)
+
+    assert isinstance(first, Document)
+    assert cache.take("{ __typename }", introspection=False) is not first
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("{ a: __typename }", id="few-tokens"),
+        pytest.param("{ " + "... @skip(if: false) { __typename } " * 4 + "}", id="many-tokens"),
+        pytest.param("{ __typename } #" + "x" * 10_000, id="comment"),
+    ],
+)
+def test_the_weight_of_documents_covers_the_memory_that_they_take(text: str) -> None:
+    cache = DocumentCache(schema=SCHEMA.schema, caps=Caps())
+    # What the library prepares once is none of theirs.
+    cache.take(text, introspection=False)
+
+    gc.collect()
+    tracemalloc.start()
+    try:
+        made = [cache.take(f"{text}#{number}", introspection=False) for number in range(20)]
+        gc.collect()
+        taken_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    weight_bytes = sum(one.weight_bytes for one in made if isinstance(one, Document))
+    assert weight_bytes / 8 < taken_bytes < weight_bytes
 
 
 def test_a_callers_right_to_the_schema_is_part_of_the_key() -> None:
