@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -169,7 +170,11 @@ class _Loading:
         if self._start.is_file():
             return [self._start]
         if not self._start.is_dir():
-            self._report(self._start, "there is no such file or folder")
+            there = self._start.exists()
+            self._report(
+                self._start,
+                "this is no regular file" if there else "there is no such file or folder",
+            )
             return []
         paths = list(_mapping_files(self._start))
         if not paths:
@@ -178,6 +183,10 @@ class _Loading:
 
     def _read(self, path: Path, room_bytes: int) -> str | None:
         try:
+            # Opening a pipe waits for a writer, perhaps for ever.
+            if not stat.S_ISREG(path.stat().st_mode):
+                self._report(path, "this is no regular file")
+                return None
             with path.open("rb") as file:
                 content = file.read(room_bytes + 1)
         except OSError as error:

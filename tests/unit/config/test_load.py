@@ -1,6 +1,7 @@
 """Files to a document: kinds, merging, positions, and what YAML may not do."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -278,3 +279,16 @@ def test_the_nearest_level_decides_key_by_key(tmp_path: Path) -> None:
 
     assert (caps.body, caps.reply, caps.metadata) == (3 << 20, 2 << 20, 6 << 10)
     assert (top.path, top.query) == (4 << 10, 8 << 10)
+
+
+@pytest.mark.parametrize("start", [".", "pipe.yaml"], ids=["in-a-folder", "itself"])
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path, start: str) -> None:
+    folder = write(tmp_path, {"gateway.yaml": SHOP})
+    os.mkfifo(folder / "pipe.yaml")
+
+    with pytest.raises(ConfigError) as caught:
+        load(folder / start)
+
+    (problem,) = caught.value.problems
+    assert Path(problem.where.file).name == "pipe.yaml"
+    assert (problem.code, problem.message) == ("BFF-C006", "this is no regular file")
