@@ -1,5 +1,8 @@
 """The admin side: liveness, readiness, metrics. It is not the public side."""
 
+import asyncio
+from contextlib import AsyncExitStack
+
 import httpx
 import pytest
 
@@ -11,6 +14,19 @@ from tests.support.gateway import GatewayProcess
 async def test_a_running_gateway_is_well(gateway: GatewayProcess, path: str) -> None:
     async with gateway.admin_client() as http:
         reply = await http.get(path)
+
+    assert (reply.status_code, reply.json()) == (200, {"status": "ok"})
+
+
+@pytest.mark.rule("SC3")
+async def test_silent_connections_do_not_make_it_unwell(gateway: GatewayProcess) -> None:
+    admin = httpx.URL(gateway.admin)
+    async with AsyncExitStack() as silent:
+        for _ in range(100):
+            _, writer = await asyncio.open_connection(admin.host, admin.port)
+            silent.callback(writer.close)
+        async with gateway.admin_client() as http:
+            reply = await http.get("/livez")
 
     assert (reply.status_code, reply.json()) == (200, {"status": "ok"})
 
