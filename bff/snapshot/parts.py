@@ -124,15 +124,15 @@ class Parts:
     async def close_unused(self) -> None:
         """Close every part that no snapshot in use has; also those of one that was refused."""
         kept = {id(part) for lease in self._leases for part in lease.parts}
-        for settings, stack in list(self._stacks.items()):
-            if id(stack) not in kept:
-                del self._stacks[settings]
-                await stack.close()
-        for key, source in list(self._keys.items()):
-            if id(source) not in kept:
-                del self._keys[key]
-                self._started.discard(id(source))
-                await source.close()
+        # All are taken out before the first is waited for: meanwhile a version may go live, and it
+        # must find here none that is about to close.
+        stacks = [key for key, stack in self._stacks.items() if id(stack) not in kept]
+        sources = [key for key, source in self._keys.items() if id(source) not in kept]
+        unused: list[UpstreamStack | JwksSource] = [self._stacks.pop(key) for key in stacks]
+        unused += [self._keys.pop(key) for key in sources]
+        self._started.difference_update(map(id, unused))
+        for part in unused:
+            await part.close()
 
     async def close(self) -> None:
         """Close everything that is still open."""
