@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from bff.core.errors import ClientError, UpstreamError
 from bff.core.exchange import Inputs, Json, Principal, Reply, Request, Ticket
-from bff.core.headers import Headers
+from bff.core.headers import Headers, connection_named
 from bff.core.media import accepts
 from bff.core.status import Code
 from bff.pipeline.outbound import upstream_metadata
@@ -21,6 +21,8 @@ _JSON = (b"content-type", b"application/json")
 _NOSNIFF = (b"x-content-type-options", b"nosniff")
 _NO_STORE = (b"cache-control", b"no-store")
 _EMPTY_HEADERS = Headers()
+# Values of Connection that name no field; nearly every HTTP/1.1 client sends one of them or none.
+_PLAIN_CONNECTION = frozenset({b"keep-alive", b"close"})
 
 
 class Bound(Struct, kw_only=True, eq=False):
@@ -84,19 +86,31 @@ class Bound(Struct, kw_only=True, eq=False):
         self, request: Request, principal: Principal
     ) -> tuple[tuple[str, str | bytes], ...]:
         """Everything that crosses to the service: ours, identity, and the listed client headers."""
-        passed: list[tuple[str, str | bytes]] = []
-        for header, name in self.metadata_in:
-            passed.extend(
-                (name, value.decode("ascii"))
-                for value in request.headers.all(header)
-                if value.isascii() and value.decode("ascii").isprintable()
-            )
+        passed = self._listed(request.headers) if self.metadata_in else []
         passed.extend(self.metadata_set)
         metadata = (*upstream_metadata(request), *self.identity(principal), *passed)
         # What crosses comes from the request's headers and its token, so small ones need no count.
         if request.headers_bytes > self.metadata_cap_bytes // 2:
             self._measure(metadata)
         return metadata
+
+    def _listed(self, headers: Headers) -> list[tuple[str, str | bytes]]:
+        """The client's fields that may cross; those that its Connection names end here (RFC 9110 7.6.1)."""
+        ended: frozenset[bytes] = frozenset()
+        for value in headers.all(b"connection"):
+            if value not in _PLAIN_CONNECTION:
+                ended = connection_named(headers)
+                break
+        passed: list[tuple[str, str | bytes]] = []
+        for header, name in self.metadata_in:
+            if header in ended:
+                continue
+            passed.extend(
+                (name, value.decode("ascii"))
+                for value in headers.all(header)
+                if value.isascii() and value.decode("ascii").isprintable()
+            )
+        return passed
 
     def _measure(self, metadata: tuple[tuple[str, str | bytes], ...]) -> None:
         # RFC 9113 6.5.2: an entry counts its name, its value and 32 octets.

@@ -12,7 +12,10 @@ from bff.snapshot.bindings import Entry
 from bff.snapshot.policies import AuthLevel, LimitLevel
 from bff.snapshot.switches import SwitchLevel
 
-__all__ = ["Levels", "gateway_switch_level"]
+__all__ = ["Levels", "MetadataLevel", "gateway_switch_level"]
+
+# A block, the document it stands in, and where.
+MetadataLevel = tuple[Metadata | None, Placed[Any], tuple[str | int, ...]]
 
 
 def gateway_switch_level(gateway: Placed[GatewayFile]) -> SwitchLevel:
@@ -81,6 +84,20 @@ class Levels:
             levels.append((wildcard.auth, file, ("routes", index, "auth")))
         if route.auth is not None:
             levels.append((route.auth, file, ("routes", self._entry.index, "auth")))
+        return levels
+
+    def metadata_levels(self) -> list[MetadataLevel]:
+        """The blocks `metadata`, None where a level has none."""
+        file, wildcard = self._file, self._entry.wildcard
+        levels: list[MetadataLevel] = [
+            (self._gateway.value.metadata, self._gateway, ("metadata",)),
+            (file.value.metadata, file, ("metadata",)),
+        ]
+        if wildcard is not None:
+            path = ("routes", file.value.routes.index(wildcard), "metadata")
+            levels.append((wildcard.metadata, file, path))
+        path = ("routes", self._entry.index, "metadata")
+        levels.append((self._entry.route.metadata, file, path))
         return levels
 
     def switches(self) -> list[SwitchLevel]:

@@ -11,6 +11,7 @@ from bff.core.schema import HttpBinding, MessageType
 from bff.pipeline.calls import Bound, Download, PickyUnary, Unary
 from bff.pipeline.streams import Streamed
 from bff.snapshot.bindings import Entry, rule_problem
+from bff.snapshot.crossing import judge_metadata
 from bff.snapshot.findings import Findings
 from bff.snapshot.levels import Levels
 from bff.snapshot.policies import PolicyCompiler
@@ -109,6 +110,7 @@ class WorkCompiler:
 
     def _bound(self, rule: Rule, binder: Binder) -> Bound:
         upstream, switches, metadata = rule.upstream, rule.switches, rule.levels.metadata()
+        judge_metadata(rule.levels.metadata_levels(), self._find)
         return Bound(
             binder=binder,
             operation=self._upstreams.operation(

@@ -93,3 +93,24 @@ async def test_metadata_beyond_its_cap_is_refused_before_the_call() -> None:
 
     assert (error.value.reason, error.value.status) == ("METADATA_TOO_LARGE", 431)
     assert stack.metadata is None
+
+
+@pytest.mark.rule("transcoding.142")
+@pytest.mark.parametrize(
+    ("connection", "passes"),
+    [
+        pytest.param([], True, id="none"),
+        pytest.param([b"keep-alive"], True, id="plain"),
+        pytest.param([b"keep-alive, Upgrade"], True, id="names-another"),
+        pytest.param([b"X-Note"], False, id="named"),
+        pytest.param([b"close, x-note"], False, id="named-after-an-option"),
+        pytest.param([b"keep-alive", b"x-note"], False, id="named-on-a-second-line"),
+    ],
+)
+def test_a_field_that_connection_names_ends_here(connection: list[bytes], passes: bool) -> None:
+    request = a_request(note=b"a")
+    request.headers.raw.extend((b"connection", value) for value in connection)
+
+    metadata = a_call(Stack(1)).metadata(request, ANONYMOUS)
+
+    assert (("x-note", "a") in metadata) is passes

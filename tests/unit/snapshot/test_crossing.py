@@ -1,0 +1,180 @@
+"""What a mapping may list under `metadata`; the rest is refused at load, at the line that writes it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bff.cli.offline import compile_offline
+from bff.core.errors import ConfigError
+from tests.support.config_files import write
+
+PROTOS = Path(__file__).parents[3] / "protos"
+GATEWAY = f"""gateway: {{name: shop, protos: [{PROTOS}]}}
+upstreams: {{orders: {{endpoints: ["127.0.0.1:50053"]}}}}
+"""
+ORDERS = "service: sample.orders.v1.OrderService\nupstream: orders\n"
+ROUTE = "routes: [{rpc: GetOrder, get: '/v1/orders/{order_id}', metadata: %s}]\n"
+
+
+def problems(folder: Path, orders: str, gateway: str = GATEWAY) -> list[tuple[str, str, str]]:
+    """What is wrong, as (file:line path, message, hint)."""
+    try:
+        compile_offline(write(folder, {"gateway.yaml": gateway, "orders.yaml": orders}))
+    except ConfigError as error:
+        return [
+            (f"{Path(p.where.file).name}:{p.where.line} {p.path}", p.message, p.hint)
+            for p in error.problems
+        ]
+    return []
+
+
+def of_route(folder: Path, **block: object) -> list[tuple[str, str, str]]:
+    """What is wrong with this block on a route; JSON is YAML, too."""
+    return problems(folder, ORDERS + ROUTE % json.dumps(block))
+
+
+OURS = "is written by the gateway alone"
+HOP = "is of one connection and ends here"
+GRPC = "belongs to gRPC itself"
+REQUEST = "is about the client's request and ends here"
+SECRET = "is a credential and ends here"
+
+
+@pytest.mark.rule("transcoding.141")
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("x-user-id", OURS),
+        ("X_Roles", OURS),
+        ("x-tier-bin", OURS),
+        ("grpc-metadata-x-tenant-id", OURS),
+        ("x-bff-mirror", OURS),
+        ("x-request-id", OURS),
+        ("traceparent", OURS),
+        ("X-Forwarded-For", OURS),
+        ("authorization", SECRET),
+        ("Cookie", SECRET),
+        ("te", HOP),
+        ("Connection", HOP),
+        ("proxy-authorization", HOP),
+        ("transfer_encoding", HOP),
+        ("host", REQUEST),
+        ("expect", REQUEST),
+        ("forwarded", REQUEST),
+        ("content-type", REQUEST),
+        ("Content-Anything", REQUEST),
+        ("x-original-url", REQUEST),
+        ("grpc-timeout", GRPC),
+        ("Grpc-Status", GRPC),
+    ],
+)
+def test_a_client_field_that_only_the_gateway_may_send_is_not_listed(
+    tmp_path: Path, name: str, why: str
+) -> None:
+    [listed] = of_route(tmp_path, **{"in": ["accept-language", name]})
+    [fixed] = of_route(tmp_path, set={name: "a"})
+
+    assert listed[:2] == ("orders.yaml:3 routes[0].metadata.in[1]", f"`{name}` {why}")
+    assert fixed[:2] == (f"orders.yaml:3 routes[0].metadata.set.{name}", f"`{name}` {why}")
+    assert listed[2].startswith("remove it")
+
+
+@pytest.mark.rule("transcoding.146")
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("set-cookie", "of a gRPC service never reaches a client"),
+        ("Content-Length", OURS),
+        ("content-type", OURS),
+        ("cache-control", OURS),
+        ("x-request-id", OURS),
+        ("server", OURS),
+        ("date", OURS),
+        ("RateLimit", OURS),
+        ("retry-after", OURS),
+        ("www-authenticate", OURS),
+        ("x-content-type-options", OURS),
+        ("aggregate-status", OURS),
+        ("transfer-encoding", HOP),
+        ("connection", HOP),
+        ("upgrade", HOP),
+        ("grpc-status-details-bin", GRPC),
+    ],
+)
+def test_a_reply_field_that_the_gateway_writes_is_not_listed(
+    tmp_path: Path, name: str, why: str
+) -> None:
+    assert of_route(tmp_path, out=["etag", name]) == [
+        ("orders.yaml:3 routes[0].metadata.out[1]", f"`{name}` {why}", "remove it")
+    ]
+
+
+@pytest.mark.rule("transcoding.143")
+@pytest.mark.parametrize("key", ["in", "out"])
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("accept language", "did you mean accept-language?"),
+        ("X-Grüße", "did you mean x-gr-e?"),
+        (":authority", "use 0-9 a-z _ - ."),
+        ("", "use 0-9 a-z _ - ."),
+    ],
+)
+def test_a_name_that_metadata_cannot_have_is_refused(
+    tmp_path: Path, key: str, name: str, hint: str
+) -> None:
+    assert of_route(tmp_path, **{key: [name]}) == [
+        (
+            f"orders.yaml:3 routes[0].metadata.{key}[0]",
+            f"{name!r} is no name of gRPC metadata",
+            hint,
+        )
+    ]
+
+
+@pytest.mark.rule("transcoding.143")
+@pytest.mark.parametrize("value", ["a\r\nx-user-id: b", "tab\t", "grün", "\x7f"])
+def test_a_fixed_value_is_printable_ascii(tmp_path: Path, value: str) -> None:
+    [(_, message, hint)] = of_route(tmp_path, set={"x-note": value})
+
+    assert message == "the value of `x-note` is not printable ASCII"
+    assert hint == "use U+0020 to U+007E"
+
+
+def test_ordinary_names_may_cross(tmp_path: Path) -> None:
+    names = ["Accept-Language", "x-fault", "x_note", "v1.mark", "user-agent", "last-event-id"]
+    out = ["location", "etag", "Content-Language", "x-user-id"]
+
+    assert of_route(tmp_path, **{"in": names, "out": out, "set": {"x-source": "web ~"}}) == []
+
+
+BAD = "metadata: {in: [cookie]}\n"
+
+
+@pytest.mark.parametrize(
+    ("gateway", "service", "route", "place"),
+    [
+        (BAD, "", "{}", "gateway.yaml:3 metadata.in[0]"),
+        ("", BAD, "{}", "orders.yaml:3 metadata.in[0]"),
+        (BAD, "", "{out: [etag]}", "gateway.yaml:3 metadata.in[0]"),
+        (BAD, BAD, "{in: [accept-language]}", None),
+    ],
+    ids=["gateway", "service", "route-writes-another-key", "nearer-level-writes-the-key"],
+)
+def test_the_level_that_writes_a_name_in_force_is_named(
+    tmp_path: Path, gateway: str, service: str, route: str, place: str | None
+) -> None:
+    found = problems(tmp_path, ORDERS + service + ROUTE % route, GATEWAY + gateway)
+
+    assert [where for where, _, _ in found] == ([place] if place else [])
+
+
+def test_a_wildcard_is_named_once_for_all_its_methods(tmp_path: Path) -> None:
+    routes = """routes:
+  - {rpc: GetOrder, get: '/v1/orders/{order_id}'}
+  - {rpc: "*", metadata: {in: [x-user-id]}}
+"""
+    found = problems(tmp_path, ORDERS + routes)
+
+    assert [where for where, _, _ in found] == ["orders.yaml:5 routes[1].metadata.in[0]"]
