@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from bff.config.blocks import Block
 from bff.config.graphql import GraphqlGateway
@@ -101,10 +101,18 @@ ProtoSource = Annotated[
 ]
 
 
+def _check_realm(name: str) -> str:
+    # It stands in a quoted string of WWW-Authenticate (RFC 9110 11.5).
+    fits = name.isascii() and name.isprintable() and not set(name) & {'"', "\\"}
+    if name and not fits:
+        raise refuse("a name is printable ASCII without quotes or backslashes")
+    return name
+
+
 class GatewayBlock(Block):
     """`gateway`."""
 
-    name: str = "bff"
+    name: Annotated[str, AfterValidator(_check_realm)] = "bff"
     """Realm, and name in telemetry."""
     domain: str | None = None
     """Domain of errors and of problem URLs."""
@@ -125,14 +133,6 @@ class GatewayBlock(Block):
     drain: Drain = Drain()
     openapi: Annotated[str, Unit("path or off")] = "/openapi.json"
     """Where the OpenAPI document is; `off` = nowhere."""
-
-    @model_validator(mode="after")
-    def _name_is_a_realm(self) -> "GatewayBlock":
-        # It stands in a quoted string of WWW-Authenticate (RFC 9110 11.5).
-        name = self.name
-        if not name or not name.isascii() or not name.isprintable() or set(name) & {'"', "\\"}:
-            raise refuse("`name` is printable ASCII without quotes or backslashes")
-        return self
 
     @model_validator(mode="after")
     def _openapi_is_a_path(self) -> "GatewayBlock":
