@@ -53,6 +53,8 @@ class PolicyCompiler:
         self._find = find
         self._failures = failures
         self._auth = gateway.value.auth
+        # Routes share what has a memory of callers: one for each list of names, not each route.
+        self._identities: dict[tuple[str, ...], Identify] = {}
         # Part of the version: a key made or revoked is a change like any other.
         self.key_file_digest = ""
         self.realm = gateway.value.gateway.name
@@ -289,11 +291,16 @@ class PolicyCompiler:
 
     def identity(self, names: Sequence[str] | Literal["none"], upstream: str) -> Identify:
         """What tells a service who calls, by these providers; `upstream` is where a fault stands."""
+        wanted = () if names == "none" else tuple(names)
+        known = self._identities.get(wanted)
+        if known is not None:
+            return known
         try:
-            return compile_identity(() if names == "none" else tuple(names), realm=self.realm)
+            known = self._identities[wanted] = compile_identity(wanted, realm=self.realm)
         except ValueError as error:
             self._find.add(self._gateway, str(error), "upstreams", upstream, "identity")
             return compile_identity(())
+        return known
 
     def _api_keys(self) -> ApiKeys | None:
         written = self._auth.api_keys
