@@ -46,7 +46,7 @@ class PromptProtocol(H11Protocol):
 
     def _close_if_silent(self) -> None:
         # There is a cycle as soon as the head of a request is complete.
-        if not self.cycle:
+        if not self.cycle:  # type: ignore[truthy-bool]  # uvicorn declares it without its None
             self.transport.close()
 
 
