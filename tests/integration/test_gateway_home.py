@@ -62,8 +62,13 @@ async def test_sources_that_need_nothing_of_each_other_run_side_by_side(
     await samples.set_fault("orders", "hang", method="*/ListOrders")
     asking = asyncio.create_task(http.get(HOME, headers=premium))
     async with asyncio.TaskGroup() as tasks:
-        assert (await samples.calls("users", "GetUser")).calls == 0
-    assert (await samples.calls("orders", "ListOrders")).calls == 0
+        for service, method in (SOURCES["profile"], SOURCES["orders"]):
+            tasks.create_task(samples.wait_calls(service, method, lambda c: c.in_flight == 1))
+
+    reply = await asking
+    assert reply.status_code == 504
+    details = reply.json()["error"]["details"]
+    assert details[0]["metadata"] == {"source": "profile"}
     assert (await samples.calls("catalog", "BatchGetProducts")).calls == 0
 
 
@@ -187,12 +192,9 @@ async def test_a_required_source_that_one_may_not_call_is_403(
 
     assert (reply.status_code, reason_of(reply.json())) == (403, "INSUFFICIENT_SCOPE")
     # Whether the caller may is known before anything is asked, also of other services.
-    for service, method in (
-        ("users", "GetUser"),
-        ("orders", "ListOrders"),
-        ("catalog", "BatchGetProducts"),
-    ):
-        assert (await samples.calls(service, method)).calls == 0
+    assert (await samples.calls("users", "GetUser")).calls == 0
+    assert (await samples.calls("orders", "ListOrders")).calls == 0
+    assert (await samples.calls("catalog", "BatchGetProducts")).calls == 0
 
 
 async def test_a_screen_takes_no_unknown_parameter(
