@@ -145,6 +145,13 @@ class Door:
             # Ours, from the sweep: the client left, or takes nothing, and there is nobody to answer.
             exchange.task.uncancel()
             request.reason = "CLIENT_GONE"
+            if exchange.cut and reply is None:
+                # We leave, not the client: it learns so while it can still be told.
+                reply = error_reply(
+                    GatewayError("OVERLOADED", "The gateway leaves."), request, tools
+                )
+                sent = await self._write(request, reply, send, exchange)
+                aborted = False
             if exchange.stalled:
                 tools.emit(Noted("slow_reader", {"request_id": request.request_id}))
                 # The server ends the connection of an app that fails, so that the client sees a cut
@@ -386,6 +393,7 @@ class Door:
         """End every request that is still running (the last step of a drain); how many there were."""
         running = list(self._inflight)
         for exchange in running:
+            exchange.cut = True
             exchange.leave()
         return len(running)
 
@@ -399,6 +407,7 @@ class _Exchange:
 
     __slots__ = (
         "body_bytes",
+        "cut",
         "declared_bytes",
         "early",
         "gone",
@@ -431,6 +440,8 @@ class _Exchange:
         self.stalls_s = _NEVER_S
         self.stall_s = _STALL_S
         self.stalled = False
+        # Ended by the drain, not by a client that left.
+        self.cut = False
         self.stream: ReplyStream | None = None
         # False while a body is being read: only one may wait for messages.
         self.watchable = True
