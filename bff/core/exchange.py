@@ -96,7 +96,6 @@ class Request:
     __slots__ = (
         "address",
         "calls",
-        "client_traceparent",
         "deadline_s",
         "detail",
         "error_form",
@@ -146,7 +145,6 @@ class Request:
         read_body: Callable[[int], Awaitable[bytes]],
         read_parts: Callable[[BodyLimits], AsyncGenerator[bytes, None]] | None = None,
         trace_sampled: bool = False,
-        client_traceparent: str = "",
     ) -> None:
         self.method = method
         self.path = path
@@ -166,7 +164,6 @@ class Request:
         # None where a body cannot come in parts: requests that we make ourselves.
         self.read_parts = read_parts
         self.trace_sampled = trace_sampled
-        self.client_traceparent = client_traceparent
         # All header fields together, as the door has counted them.
         self.headers_bytes = 0
         # Notes for the access log, written as the stages pass.
