@@ -51,6 +51,7 @@ lock:            ## pin every dependency with its hashes
 	$(PIN) --extra dev --output-file requirements.lock pyproject.toml
 	$(PIN) --output-file requirements-runtime.lock pyproject.toml
 	$(PIN) --extra bench --output-file requirements-bench.lock pyproject.toml
+	$(PIN) --extra fuzz --output-file requirements-fuzz.lock pyproject.toml
 
 clean:           ## remove what setup and tests made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* build *.egg-info sample_services/generated
