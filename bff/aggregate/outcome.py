@@ -34,10 +34,6 @@ _MAX_PATH_CHARS = 160
 
 State = Literal["ok", "skipped", "failed", "omitted", "null", "default", "partial"]
 
-# Sending the same request again may help (google.aip.dev/194, and what limits and deadlines cut off).
-_RETRYABLE = frozenset(
-    {Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.RESOURCE_EXHAUSTED, Code.ABORTED}
-)
 # The client did nothing wrong when these come from a call whose input another service made.
 _CLIENT_FAULTS = frozenset(
     {
@@ -136,7 +132,7 @@ def fail(source: Source, error: GatewayError, results: Sequence[SourceResult]) -
     """The error of a reply that cannot be made because of this source, with its name and header."""
     status = source.statuses.get(error.code)
     if status is not None:
-        error = RequiredSourceError(error, status=status, code=error.code, public=error.public)
+        error = RequiredSourceError(error, status=status, code=error.told_code, public=error.public)
     elif not source.from_inputs and error.code in _CLIENT_FAULTS:
         error = RequiredSourceError(
             error, status=_BAD_GATEWAY, code=Code.INTERNAL, public="The service failed."
@@ -190,19 +186,19 @@ def _problem(source: Source, result: SourceResult, domain: str) -> dict[str, Jso
     error = result.error
     assert error is not None
     title = _STATE_TITLES.get(result.state) or _CODE_TITLES.get(
-        error.code, "A part is not available now."
+        error.told_code, "A part is not available now."
     )
     paths = [path for path in source.places if len(path) <= _MAX_PATH_CHARS][:_MAX_PATHS]
     problem: dict[str, Json] = {
         "type": f"https://{domain}/problems/{result.reason.lower().replace('_', '-')}",
         "title": title,
         "status": error.status,
-        "code": error.code.name,
+        "code": error.told_code.name,
         "reason": error.told_reason,
         "source": source.name,
         "state": result.state,
         "paths": paths,
-        "retryable": error.code in _RETRYABLE,
+        "retryable": error.is_retryable,
     }
     if result.missing_keys:
         problem["missing_keys"] = list(result.missing_keys[:_MAX_PATHS])

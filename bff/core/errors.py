@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 from msgspec import Struct
 
 from bff.core.problems import Problem
-from bff.core.status import REASONS, Code, Row
+from bff.core.status import REASONS, RETRYABLE_CODES, Code, Row
 
 __all__ = [
     "ClientError",
@@ -26,6 +26,8 @@ __all__ = [
 
 # Where a failed attempt ended: the service answered so, the way there failed, or we never tried.
 Origin = Literal["service", "wire", "local"]
+# A request that is too large stays so.
+_NEVER_SMALLER = frozenset({413, 431})
 # What the service may have seen of the request; decides if a repeat is safe.
 Sent = Literal["never", "refused", "maybe"]
 
@@ -72,6 +74,16 @@ class GatewayError(Exception):
     def told_reason(self) -> str:
         """The reason that bodies show: the service's own word where it gave one."""
         return self.reason
+
+    @property
+    def told_code(self) -> Code:
+        """The gRPC code that bodies show."""
+        return self.code
+
+    @property
+    def is_retryable(self) -> bool:
+        """Whether the same request, sent again later, may succeed."""
+        return self.told_code in RETRYABLE_CODES and self.status not in _NEVER_SMALLER
 
     @property
     def row(self) -> Row:
@@ -146,6 +158,11 @@ class UpstreamError(GatewayError):
     def told_reason(self) -> str:
         """The service's ErrorInfo reason, else ours."""
         return self.service_reason or self.reason
+
+    @property
+    def told_code(self) -> Code:
+        """The service's status; for a fault on the way, which is ours to name, the reason's own code."""
+        return self._code if self.origin == "service" else self.row.code
 
     @property
     def code(self) -> Code:

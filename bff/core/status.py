@@ -8,7 +8,16 @@ from enum import IntEnum
 
 from msgspec import Struct
 
-__all__ = ["HTTP_OF_CODE", "MASKED_CODES", "REASONS", "Code", "Row", "code_of_http", "http_of_code"]
+__all__ = [
+    "HTTP_OF_CODE",
+    "MASKED_CODES",
+    "REASONS",
+    "RETRYABLE_CODES",
+    "Code",
+    "Row",
+    "code_of_http",
+    "http_of_code",
+]
 
 
 class Code(IntEnum):
@@ -77,6 +86,11 @@ MASKED_CODES: dict[Code, str] = {
     Code.UNAVAILABLE: "The service is not available now.",
     Code.DATA_LOSS: "The service failed.",
 }
+
+# Sending the same request again may help (google.aip.dev/194, and what limits and deadlines cut off).
+RETRYABLE_CODES = frozenset(
+    {Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.RESOURCE_EXHAUSTED, Code.ABORTED}
+)
 
 
 class Row(Struct, frozen=True):

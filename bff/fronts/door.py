@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from bff.core.deadline import parse_grpc_timeout
+from bff.core.deadline import TIMEOUT_FIELDS
 from bff.core.errors import ClientError, GatewayError, LimitedError
 from bff.core.events import Noted
 from bff.core.exchange import BodyLimits, Reply, ReplyStream, Request
@@ -63,9 +63,10 @@ _SINGLE = frozenset(
         b"origin",
         b"idempotency-key",
         b"accept-version",
-        b"grpc-timeout",
+        *TIMEOUT_FIELDS,
     }
 )
+_TIMEOUTS = frozenset(TIMEOUT_FIELDS)
 
 
 _JUDGED = frozenset({b"transfer-encoding", b"expect", b"content-encoding"})
@@ -239,7 +240,7 @@ class Door:
     def _judge_headers(
         self, request: Request, raw: list[tuple[bytes, bytes]], exchange: "_Exchange"
     ) -> None:
-        """Sizes, names, doubles; then what Host, Content-Length and grpc-timeout say."""
+        """Sizes, names, doubles; then what Host, Content-Length and the client's timeouts say."""
         caps = self.settings.caps
         if len(raw) > caps.header_fields:
             raise ClientError("HEADERS_TOO_LARGE", headers=_CLOSE)
@@ -273,17 +274,21 @@ class Door:
         length = seen.get(b"content-length")
         if length is not None and length.isdigit():
             exchange.declared_bytes = int(length)
-        hint = seen.get(b"grpc-timeout")
-        if hint is not None:
-            self._take_hint(request, hint)
+        if not _TIMEOUTS.isdisjoint(seen):
+            self._take_hints(request, seen)
 
     @staticmethod
-    def _take_hint(request: Request, hint: bytes) -> None:
-        seconds = parse_grpc_timeout(hint.decode("ascii"))
-        if seconds is None:
-            raise _bad_header(b"grpc-timeout", "is not a timeout such as 500m")
-        ends_s = request.started_s + max(seconds, _LEAST_DEADLINE_S)
-        request.deadline_s = min(request.deadline_s, ends_s)
+    def _take_hints(request: Request, seen: dict[bytes, bytes]) -> None:
+        """The least of what the client says that it waits."""
+        for name, (parse, form) in TIMEOUT_FIELDS.items():
+            hint = seen.get(name)
+            if hint is None:
+                continue
+            seconds = parse(hint.decode("ascii"))
+            if seconds is None:
+                raise _bad_header(name, f"is not {form}")
+            ends_s = request.started_s + max(seconds, _LEAST_DEADLINE_S)
+            request.deadline_s = min(request.deadline_s, ends_s)
 
     @staticmethod
     def _believe(request: Request) -> None:

@@ -8,7 +8,6 @@ from msgspec import Struct
 
 from bff.core.errors import GatewayError, UpstreamError
 from bff.core.exchange import Json
-from bff.core.status import Code
 
 __all__ = [
     "FaultKind",
@@ -27,9 +26,6 @@ FaultKind = Literal["limit", "parse", "validation", "operation", "variables", "m
 # What a stranger may read of an error.
 PublicText = Callable[[GatewayError], str]
 
-_RETRYABLE = frozenset(
-    {Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.RESOURCE_EXHAUSTED, Code.ABORTED}
-)
 _BUG_TEXT = "The gateway failed."
 _MAX_MESSAGE_CHARS = 1024
 
@@ -53,12 +49,12 @@ def coded(message: str, code: str, **extensions: Json) -> dict[str, Json]:
 
 def error_of_call(error: GatewayError, public_text: PublicText) -> GraphQLError:
     """A failed call as a field's error; `grpc` and `service` only where a service was asked."""
-    extensions: dict[str, Any] = {"code": error.code.name, "reason": error.told_reason}
+    extensions: dict[str, Any] = {"code": error.told_code.name, "reason": error.told_reason}
     if isinstance(error, UpstreamError):
-        extensions["grpc"] = {"status": int(error.code)}
+        extensions["grpc"] = {"status": int(error.told_code)}
         if error.upstream:
             extensions["service"] = error.upstream
-    extensions["retryable"] = error.code in _RETRYABLE
+    extensions["retryable"] = error.is_retryable
     if error.retry_after_s is not None:
         extensions["retry_after_ms"] = round(error.retry_after_s * 1000)
     return GraphQLError(public_text(error), extensions=extensions, original_error=error)

@@ -95,6 +95,5 @@ def page_route(page: Page, *, limits: RouteLimits | None) -> CompiledRoute:
                 *page.headers,
             ),
         ),
-        body_cap_bytes=0,
         guard="open",
     )

@@ -40,7 +40,7 @@ def find_route(request: Request, tools: Tools) -> Match | Reply:
     request.error_form = route.error_form
     ends_s = request.started_s + route.deadline_s
     request.deadline_s = min(request.deadline_s, ends_s)
-    return Match(route, found.captures, found.implied_head)
+    return Match(route, found.captures)
 
 
 def _wrong_method(status: int, allow: bytes) -> ClientError:

@@ -14,7 +14,7 @@ import msgspec
 from bff.core.errors import GatewayBug, GatewayError, UpstreamError
 from bff.core.exchange import Json, Reply, Request
 from bff.core.media import accepts
-from bff.core.status import MASKED_CODES
+from bff.core.status import HTTP_OF_CODE, MASKED_CODES, Code
 from bff.pipeline.route import Tools
 from bff.transcoding import rpc_status
 
@@ -41,6 +41,9 @@ _IANA_TYPES = {
         "TOO_MANY_FAILURES": "abnormal-usage-detected",
     }.items()
 }
+# Of a 401 that a service gave; ours bring the challenge of their cause.
+_UNAUTHENTICATED = HTTP_OF_CODE[Code.UNAUTHENTICATED]
+_WWW = b"www-authenticate"
 _PROBLEM = "application/problem+json"
 # One step of a JSON path: a quoted key, an index, or a name.
 _STEP = re.compile(r'\[("(?:[^"\\]|\\.)*")\]|\[(\d+)\]|([^.\[\]]+)')
@@ -75,7 +78,7 @@ def error_tree(error: GatewayError, request: Request, tools: Tools) -> dict[str,
     return {
         "code": error.status,
         "message": message,
-        "status": error.code.name,
+        "status": error.told_code.name,
         "details": details,
     }
 
@@ -115,7 +118,7 @@ def _own_details(error: GatewayError, request: Request, tools: Tools) -> list[di
 def _status_tree(error: GatewayError, request: Request, tools: Tools) -> dict[str, Json]:
     """google.rpc.Status: the gRPC number for the HTTP one."""
     tree = error_tree(error, request, tools)
-    return {"code": int(error.code), "message": tree["message"], "details": tree["details"]}
+    return {"code": int(error.told_code), "message": tree["message"], "details": tree["details"]}
 
 
 def _problem_tree(error: GatewayError, request: Request, tools: Tools) -> dict[str, Json]:
@@ -128,7 +131,7 @@ def _problem_tree(error: GatewayError, request: Request, tools: Tools) -> dict[s
         "status": error.status,
         "detail": public_message(error, hidden=hidden),
         "instance": request.path,
-        "code": error.code.name,
+        "code": error.told_code.name,
         "reason": error.reason,
         "request_id": request.request_id,
     }
@@ -199,7 +202,7 @@ def _rendered(
 
 def _graphql_tree(error: GatewayError, request: Request) -> dict[str, Json]:
     """A refusal by the line as GraphQL clients read it: errors without data (spec October 2021, 7.1)."""
-    extensions: dict[str, Json] = {"code": error.code.name, "reason": error.reason}
+    extensions: dict[str, Json] = {"code": error.told_code.name, "reason": error.reason}
     if error.retry_after_s is not None:
         extensions["retry_after_ms"] = round(error.retry_after_s * 1000)
     entry = {"message": public_message(error), "extensions": extensions}
@@ -228,6 +231,8 @@ def error_reply(error: GatewayError, request: Request, tools: Tools) -> Reply:
     headers = [content_type, _NO_STORE, _NOSNIFF, *error.headers]
     if error.retry_after_s is not None:
         headers.append((b"retry-after", str(max(1, math.ceil(error.retry_after_s))).encode()))
+    if error.status == _UNAUTHENTICATED and not any(n == _WWW for n, _ in error.headers):
+        headers += tools.challenge
     if request.ticket_headers and not any(name == b"ratelimit" for name, _ in error.headers):
         headers.extend(request.ticket_headers)
     return Reply(error.status, headers, body, reason=error.reason)

@@ -63,7 +63,6 @@ class CompiledRoute(Struct, kw_only=True, eq=False):
     access: Access
     limits: RouteLimits | None
     work: Work
-    body_cap_bytes: int
     # Names of the path variables, in template order.
     variables: tuple[str, ...] = ()
     # The part of good requests that the access log has; failed ones are always there.
@@ -81,7 +80,6 @@ class Match(Struct):
 
     route: CompiledRoute
     captures: tuple[str, ...]
-    implied_head: bool = False
 
 
 class InnerOperation(Struct, kw_only=True, eq=False):
@@ -111,10 +109,10 @@ class Tools(Struct, kw_only=True, eq=False):
     limiter: Limiter
     codec: Codec
     trie: RouteTrie[CompiledRoute]
-    # ErrorInfo's domain and the realm of WWW-Authenticate.
+    # ErrorInfo's domain.
     domain: str
-    realm: str
-    operations: Mapping[str, InnerOperation]
+    # WWW-Authenticate for a 401 that a service gave (RFC 9110 15.5.2: there is one on every 401).
+    challenge: tuple[tuple[bytes, bytes], ...]
     # The form of errors before a route is known.
     error_form: str = "aip193"
     # Codes whose text is not hidden, by route id; routes that hide all are absent.

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from bff.auth.challenges import Challenges
 from bff.config.documents import Document
 from bff.config.gateway import GatewayFile
 from bff.core.errors import ConfigError
@@ -169,8 +170,7 @@ class Compiler:
             codec=codec,
             trie=trie,
             domain=gateway.value.gateway.domain or gateway.value.gateway.name,
-            realm=gateway.value.gateway.name,
-            operations=routes.inner,
+            challenge=Challenges(policies.realm).missing,
             error_form=routes.error_form,
             shown_errors=routes.shown_errors,
         )

@@ -209,7 +209,6 @@ class GraphqlCompiler:
             access=self._policies.open_access(),
             limits=self._policies.open_limits(route_id),
             work=GraphqlWork(front=front, is_get=method == "GET"),
-            body_cap_bytes=gateway.graphql.caps.body,
             error_form="graphql",
             operation="GraphQL",
             guard="by field",

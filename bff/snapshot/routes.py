@@ -223,7 +223,6 @@ class RouteCompiler:
                 headers_mode=levels.nearest("limit_headers") or "always",
             ),
             work=work,
-            body_cap_bytes=rule.caps.body,
             variables=tuple(".".join(variable.path) for variable in rule.template.variables),
             log_share=levels.log_share(),
             error_form=rule.switches.error_format,

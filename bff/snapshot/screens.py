@@ -179,7 +179,6 @@ class ScreenCompiler:
                 body_cap_bytes=caps.body,
                 max_parameters=self._gateway.value.caps.params,
             ),
-            body_cap_bytes=caps.body,
             variables=tuple(".".join(variable.path) for variable in template.variables),
             operation=", ".join(source.rpc for source in written.sources.values()),
             guard="required" if access.required else "open",

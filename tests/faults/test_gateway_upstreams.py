@@ -38,6 +38,29 @@ async def test_a_service_gets_the_time_that_is_left(
     assert 0.9 < longer <= 2.0
 
 
+@pytest.mark.rule("transcoding.147", "transcoding.148")
+@pytest.mark.parametrize(
+    ("headers", "most_s"),
+    [
+        ({"connect-timeout-ms": "800"}, 0.8),
+        ({"x-server-timeout": "0.8"}, 0.8),
+        ({"x-server-timeout": "1.5", "connect-timeout-ms": "900", "grpc-timeout": "800m"}, 0.8),
+        ({"x-server-timeout": "0.8", "connect-timeout-ms": "90000", "grpc-timeout": "1H"}, 0.8),
+        ({"x-server-timeout": "60", "connect-timeout-ms": "60000"}, 2.0),
+    ],
+    ids=["Connect", "server", "gRPC is least", "server is least", "the route's is least"],
+)
+async def test_the_least_of_what_clients_say_holds(
+    http: httpx.AsyncClient, samples: SampleServices, headers: dict[str, str], most_s: float
+) -> None:
+    """Three dialects, each under the route's cap of 2 s; the service gets what is left, rounded down."""
+    await http.get("/v1/products/p-1", headers=headers)
+
+    left_s = (await samples.calls("catalog", "GetProduct")).time_remaining_s
+    assert left_s is not None
+    assert most_s - 0.7 < left_s <= most_s
+
+
 @pytest.mark.rule("transcoding.147")
 async def test_a_service_that_hangs_is_504(
     gateway: GatewayProcess, http: httpx.AsyncClient, samples: SampleServices

@@ -96,12 +96,18 @@ HEADERS = {
     "timeout too long": ("grpc-timeout: 123456789S", 400),
     "timeout below zero": ("grpc-timeout: -1S", 400),
     "timeout with a fraction": ("grpc-timeout: 1.5S", 400),
+    "two timeouts": ("grpc-timeout: 1S\r\ngrpc-timeout: 1S", 400),
+    "Connect timeout with a unit": ("Connect-Timeout-Ms: 10m", 400),
+    "Connect timeout too long": ("Connect-Timeout-Ms: 12345678901", 400),
+    "server timeout below zero": ("X-Server-Timeout: -1", 400),
+    "server timeout in words": ("X-Server-Timeout: soon", 400),
+    "a good timeout beside a bad one": ("grpc-timeout: 1S\r\nX-Server-Timeout: x", 400),
     "expectation": ("Expect: teapot", 417),
     "coding": ("Transfer-Encoding: gzip, chunked", 501),
 }
 
 
-@pytest.mark.rule("edge.4")
+@pytest.mark.rule("edge.4", "transcoding.147")
 @pytest.mark.parametrize(("lines", "status"), HEADERS.values(), ids=HEADERS)
 async def test_a_header_with_two_meanings_is_refused(
     gateway: GatewayProcess, samples: SampleServices, lines: str, status: int

@@ -10,7 +10,14 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 from bff.cli.offline import compile_offline
-from bff.core.errors import ClientError, GatewayError, LimitedError, UpstreamError, Violation
+from bff.core.errors import (
+    ClientError,
+    DeniedError,
+    GatewayError,
+    LimitedError,
+    UpstreamError,
+    Violation,
+)
 from bff.core.exchange import Reply, Request
 from bff.core.headers import Headers
 from bff.core.status import HTTP_OF_CODE, MASKED_CODES, REASONS, Code
@@ -189,6 +196,38 @@ def test_a_wait_that_a_service_asks_for_is_retry_after(
 
     assert dict(reply.headers).get(b"retry-after") == shown
     assert kinds(body(reply)).count("RetryInfo") == 1
+
+
+@pytest.mark.rule("transcoding.154")
+def test_a_services_401_has_a_challenge_of_the_gateway(tools: Tools) -> None:
+    """From the realm alone: nothing of the service's text gets into the field (RFC 9110 11.6.1)."""
+    error = UpstreamError(
+        "UNAUTHENTICATED", code=Code.UNAUTHENTICATED, message='Basic realm="x"\r\nx-evil: 1'
+    )
+
+    reply = error_reply(error, a_request(), tools)
+
+    assert reply.status == 401
+    challenges = [value for name, value in reply.headers if name == b"www-authenticate"]
+    assert challenges == [b'Bearer realm="shop"']
+
+
+@pytest.mark.rule("transcoding.154")
+def test_a_401_of_ours_keeps_the_one_challenge_of_its_cause(tools: Tools) -> None:
+    own = (b"www-authenticate", b'Bearer realm="shop", error="invalid_token"')
+
+    reply = error_reply(DeniedError("TOKEN_INVALID", headers=(own,)), a_request(), tools)
+
+    assert [pair for pair in reply.headers if pair[0] == b"www-authenticate"] == [own]
+
+
+@pytest.mark.rule("edge.16")
+def test_an_answer_that_is_too_large_is_internal(tools: Tools) -> None:
+    error = UpstreamError("REPLY_TOO_LARGE", code=Code.RESOURCE_EXHAUSTED, origin="wire")
+
+    shown = error_tree(error, a_request(), tools)
+
+    assert (shown["code"], shown["status"]) == (502, "INTERNAL")
 
 
 def test_violations_and_waits_become_details(tools: Tools) -> None:
