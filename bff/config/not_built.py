@@ -75,8 +75,6 @@ NOT_BUILT: dict[str, dict[str, str]] = {
         "cache_control": "Cache-Control of a route",
     },
     "Metadata": {
-        **_all("changing of metadata names", "rename prefix"),
-        **_all("adding and removing of metadata", "add remove"),
         "trailers": "trailers to the client",
     },
     "Caps": {"message": "a cap of messages other than 4MiB"},

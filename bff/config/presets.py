@@ -11,10 +11,12 @@ from bff.config.switches import Transcoding
 
 __all__ = [
     "DEFAULT_PRESET",
+    "METADATA_PREFIX",
     "PRESETS",
     "PRESET_TABLE",
     "SwitchInForce",
     "SwitchValue",
+    "preset_of",
     "switches_in_force",
 ]
 
@@ -68,6 +70,9 @@ PRESET_TABLE: dict[str, tuple[SwitchValue, SwitchValue, SwitchValue]] = {
     "patch_mask": (True, True, False),
 }
 
+# Preset -> `metadata.prefix` where no level writes one; the others have none.
+METADATA_PREFIX: dict[str, str] = {"grpc-gateway": "Grpc-Metadata-"}
+
 
 class SwitchInForce(Struct, frozen=True):
     """One switch of one route: its value, and which word of the configuration gave it."""
@@ -96,6 +101,15 @@ def switches_in_force(
             if name in written:
                 values[name] = SwitchInForce(name, getattr(block, name), place(name))
     return tuple(values.values())
+
+
+def preset_of(blocks: Iterable[Transcoding | None]) -> str:
+    """The preset in force: the nearest that one of these blocks, far to near, names."""
+    preset = DEFAULT_PRESET
+    for block in blocks:
+        if block is not None and "preset" in block.model_fields_set:
+            preset = block.preset
+    return preset
 
 
 def _of_preset(preset: str, origin: str) -> Iterable[tuple[str, SwitchInForce]]:

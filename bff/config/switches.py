@@ -17,8 +17,16 @@ class Metadata(Block):
     """Request header fields that go to the service as metadata."""
     out: Seq[str] = ()
     """Metadata of the reply that become response header fields."""
+    rename: dict[str, str] = Field(default_factory=dict)
+    """Listed name to its name on the other side."""
     set: dict[str, str] = Field(default_factory=dict)
-    """Metadata with a fixed value, sent with every call."""
+    """Metadata with a fixed value, sent with every call instead of the client's."""
+    add: dict[str, str] = Field(default_factory=dict)
+    """Metadata with a fixed value, sent with every call beside the client's."""
+    remove: Seq[str] = ()
+    """Names that do not cross, whatever lists and farther levels say."""
+    prefix: str | None = None
+    """Begins the header fields of metadata both ways, as `Grpc-Metadata-`; unset = as the preset."""
 
 
 class Sse(Block):

@@ -13,6 +13,7 @@ __all__ = [
     "BreakerMoved",
     "Emit",
     "Event",
+    "FieldSkipped",
     "KeysFetched",
     "LimitDecided",
     "Noted",
@@ -63,6 +64,14 @@ class AuthFailed(Event, frozen=True):
 
     provider: str
     reason: str
+    cause: str
+
+
+class FieldSkipped(Event, frozen=True):
+    """A header field or metadata did not cross: `direction` is in or out, `cause` name or value."""
+
+    operation: str
+    direction: str
     cause: str
 
 

@@ -6,9 +6,10 @@ from msgspec import Struct
 
 from bff.core.errors import ClientError, UpstreamError
 from bff.core.exchange import Inputs, Json, Principal, Reply, Request, Ticket
-from bff.core.headers import Headers, connection_named
+from bff.core.headers import Headers
 from bff.core.media import accepts
 from bff.core.status import Code
+from bff.pipeline.crossing import Inward, Outward
 from bff.pipeline.outbound import upstream_metadata
 from bff.pipeline.route import Identify, Match, Tools
 from bff.transcoding.binding import Binder, judge_content_type
@@ -20,16 +21,13 @@ __all__ = ["Bound", "Download", "FileBound", "PickyUnary", "Unary"]
 _JSON = (b"content-type", b"application/json")
 _NOSNIFF = (b"x-content-type-options", b"nosniff")
 _NO_STORE = (b"cache-control", b"no-store")
-_EMPTY_HEADERS = Headers()
-# Values of Connection that name no field; nearly every HTTP/1.1 client sends one of them or none.
-_PLAIN_CONNECTION = frozenset({b"keep-alive", b"close"})
 
 
 class Bound(Struct, kw_only=True, eq=False):
     """What every mapped route has: the binder in front, the call behind.
 
-    `metadata_in` names the client headers that pass, as (header, metadata name) pairs;
-    `metadata_out` the reply metadata that comes back as headers. `judge` raises ClientError for a
+    `inward` is what of the client's fields crosses, `outward` what metadata of the reply comes
+    back as fields; None where nothing does. `judge` raises ClientError for a
     content type that is no JSON, `drops_body` reads a body that the rule has no place for and goes on.
     """
 
@@ -40,9 +38,8 @@ class Bound(Struct, kw_only=True, eq=False):
     body_cap_bytes: int
     metadata_cap_bytes: int
     reply_cap_bytes: int
-    metadata_in: tuple[tuple[bytes, str], ...] = ()
-    metadata_set: tuple[tuple[str, str], ...] = ()
-    metadata_out: frozenset[str] = frozenset()
+    inward: Inward | None = None
+    outward: Outward | None = None
     judge: Callable[[bytes | None], None] = judge_content_type
     drops_body: bool = False
 
@@ -70,7 +67,7 @@ class Bound(Struct, kw_only=True, eq=False):
             self.metadata(request, inputs.ticket.permit.principal),
             request.deadline_s,
             request.calls,
-            want_metadata=bool(self.metadata_out),
+            want_metadata=self.outward is not None,
         )
         if len(reply.message) > self.reply_cap_bytes:
             raise UpstreamError(
@@ -85,32 +82,14 @@ class Bound(Struct, kw_only=True, eq=False):
     def metadata(
         self, request: Request, principal: Principal
     ) -> tuple[tuple[str, str | bytes], ...]:
-        """Everything that crosses to the service: ours, identity, and the listed client headers."""
-        passed = self._listed(request.headers) if self.metadata_in else []
-        passed.extend(self.metadata_set)
-        metadata = (*upstream_metadata(request), *self.identity(principal), *passed)
+        """Everything that crosses to the service: ours, identity, and what the route lets in."""
+        metadata = (*upstream_metadata(request), *self.identity(principal))
+        if self.inward is not None:
+            metadata = (*metadata, *self.inward.of(request.headers))
         # What crosses comes from the request's headers and its token, so small ones need no count.
         if request.headers_bytes > self.metadata_cap_bytes // 2:
             self._measure(metadata)
         return metadata
-
-    def _listed(self, headers: Headers) -> list[tuple[str, str | bytes]]:
-        """The client's fields that may cross; those that its Connection names end here (RFC 9110 7.6.1)."""
-        ended: frozenset[bytes] = frozenset()
-        for value in headers.all(b"connection"):
-            if value not in _PLAIN_CONNECTION:
-                ended = connection_named(headers)
-                break
-        passed: list[tuple[str, str | bytes]] = []
-        for header, name in self.metadata_in:
-            if header in ended:
-                continue
-            passed.extend(
-                (name, value.decode("ascii"))
-                for value in headers.all(header)
-                if value.isascii() and value.decode("ascii").isprintable()
-            )
-        return passed
 
     def _measure(self, metadata: tuple[tuple[str, str | bytes], ...]) -> None:
         # RFC 9113 6.5.2: an entry counts its name, its value and 32 octets.
@@ -123,15 +102,8 @@ class Bound(Struct, kw_only=True, eq=False):
     def reply_headers(
         self, metadata: tuple[tuple[str, str | bytes], ...]
     ) -> list[tuple[bytes, bytes]]:
-        """Reply metadata that the route lists, as header fields; values with control characters are dropped."""
-        listed = self.metadata_out
-        if not listed:
-            return []
-        return [
-            (name.encode(), value.encode("latin-1", "replace"))
-            for name, value in metadata
-            if name in listed and isinstance(value, str) and value.isprintable()
-        ]
+        """Reply metadata that the route lets out, as header fields."""
+        return [] if self.outward is None else self.outward.of(metadata)
 
 
 class FileBound(Bound, kw_only=True):
@@ -172,7 +144,7 @@ class Unary(Struct, kw_only=True, eq=False):
     def shape(self, answers: Json, ticket: Ticket, match: Match) -> Reply:
         """JSON of the reply message."""
         headers = [_JSON, _NO_STORE, _NOSNIFF]
-        if self.bound.metadata_out:
+        if self.bound.outward is not None:
             headers += self.bound.reply_headers(answers.metadata)
         return Reply(self.status, headers, self.write(answers.message))
 

@@ -55,7 +55,7 @@ class ClientStreamed(Struct, kw_only=True, eq=False):
                     bound.metadata(request, inputs.ticket.permit.principal),
                     tools.clock.now_s() + self.max_duration_s,
                     request.calls,
-                    want_metadata=bool(bound.metadata_out),
+                    want_metadata=bound.outward is not None,
                 )
         except TimeoutError as error:
             raise UpstreamError(

@@ -1,152 +1,230 @@
-"""Which names and values the blocks `metadata` may hold: what only the gateway says stays its own.
+"""The blocks `metadata` of a route: judged, then made into what its requests carry out.
 
-A listed name is a promise to pass a client's field on, or a service's metadata out. Some fields end
-at this hop (RFC 9110 7.6.1), some belong to gRPC's own framing, and identity is written by
-authentication alone: a mapping that lists one of those is refused at load, not skipped at request.
+A listed name is a promise to pass a client's field on, or a service's metadata out. What only the
+gateway may say is refused at load, not skipped at request (`pipeline.field_rules` has the names).
 """
 
 import re
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, Literal
 
-from bff.auth.identity import is_identity_name
+from msgspec import Struct
+
+from bff.config.presets import METADATA_PREFIX
 from bff.config.switches import Metadata
-from bff.core.headers import HOP_BY_HOP
+from bff.core.events import Emit, FieldSkipped
+from bff.pipeline.crossing import GATEWAY_PREFIX, Inward, Outward, Skip, octets_of_base64
+from bff.pipeline.field_rules import Fault, inward_fault, name_fault, outward_fault
 from bff.snapshot.findings import Findings
 from bff.snapshot.levels import MetadataLevel
 
-__all__ = ["judge_metadata"]
+__all__ = ["compile_inward", "compile_outward", "judge_metadata", "prefix_of"]
 
-_NAME: Final = re.compile(r"[0-9a-z_.-]+")
 _VALUE: Final = re.compile(r"[\x20-\x7e]*")
-_STRANGE: Final = re.compile(r"[^0-9a-z_.-]+")
-_HOP: Final = frozenset(name.decode() for name in HOP_BY_HOP)
-# Fields that say how the request came to us, or that some frameworks believe of any peer.
-_OF_THE_DOOR: Final = frozenset(
-    {
-        "forwarded",
-        "host",
-        "expect",
-        "x-forwarded-prefix",
-        "x-http-method-override",
-        "x-middleware-subrequest",
-        "x-original-url",
-        "x-rewrite-url",
+_PREFIX: Final = re.compile(r"[a-z][a-z0-9-]*-")
+_BINARY: Final = "-bin"
+
+Faults = Iterator[tuple[str | int | None, str, str]]
+
+
+# What the requests of a route carry out
+
+
+def prefix_of(metadata: Metadata, preset: str) -> str:
+    """What stands before the names of metadata in header fields, in lower case; `""` for nothing."""
+    written = metadata.prefix
+    return (METADATA_PREFIX.get(preset, "") if written is None else written).lower()
+
+
+def compile_inward(metadata: Metadata, prefix: str, *, operation: str, emit: Emit) -> Inward | None:
+    """What goes to the service, or None where nothing does."""
+    fixed = [
+        (name.lower(), _fixed_value(name.lower(), value))
+        for block in (metadata.set, metadata.add)
+        for name, value in block.items()
+    ]
+    removed = {name.lower() for name in metadata.remove}
+    # A value that is set stands alone.
+    replaced = removed | {name.lower() for name in metadata.set}
+    renamed = _lower(metadata.rename)
+    listed = {
+        name.encode(): renamed.get(name, name)
+        for name in map(str.lower, metadata.in_)
+        if name not in removed and renamed.get(name, name) not in replaced
     }
-)
-_CREDENTIALS: Final = frozenset({"authorization", "cookie"})
-# Fields of a reply that the gateway writes: a second one beside it would speak against it.
-_OF_THE_REPLY: Final = frozenset(
-    {
-        "aggregate-status",
-        "cache-control",
-        "content-encoding",
-        "content-length",
-        "content-type",
-        "date",
-        "ratelimit",
-        "ratelimit-policy",
-        "retry-after",
-        "server",
-        "www-authenticate",
-        "x-content-type-options",
-        "x-request-id",
+    fixed = [pair for pair in fixed if pair[0] not in removed]
+    if not listed and not prefix and not fixed:
+        return None
+    return Inward(
+        listed=listed,
+        prefix=prefix.encode(),
+        removed=frozenset(replaced),
+        fixed=tuple(fixed),
+        skip=_skip(operation, "in", emit),
+    )
+
+
+def compile_outward(
+    metadata: Metadata, prefix: str, *, operation: str, emit: Emit
+) -> Outward | None:
+    """What comes back to the client, or None where nothing does."""
+    removed = {name.lower() for name in metadata.remove}
+    renamed = _lower(metadata.rename)
+    names = {
+        name: renamed.get(name, prefix + name)
+        for name in map(str.lower, metadata.out)
+        if name not in removed
     }
-)
-_REMOVE: Final = "remove it"
+    return Outward(names=names, skip=_skip(operation, "out", emit)) if names else None
 
 
-def judge_metadata(levels: list[MetadataLevel], find: Findings) -> None:
-    """Note the names and values in force that may not cross, each where the nearest level writes it.
+def _skip(operation: str, direction: Literal["in", "out"], emit: Emit) -> Skip:
+    by_name = FieldSkipped(operation, direction, "name")
+    by_value = FieldSkipped(operation, direction, "value")
+    return lambda cause: emit(by_name if cause == "name" else by_value)
 
-    `levels` go from far to near, as `Levels.metadata_levels` gives them.
+
+def _fixed_value(name: str, value: str) -> str | bytes:
+    if name.endswith(_BINARY):
+        # None was noted as a problem; the version does not go live.
+        return octets_of_base64(value.encode()) or b""
+    return value
+
+
+def _lower(names: dict[str, str]) -> dict[str, str]:
+    return {before.lower(): after.lower() for before, after in names.items()}
+
+
+# What is wrong with the blocks
+
+
+class _Around(Struct, frozen=True):
+    """What a block is judged beside: those of all levels, and the prefix in force.
+
+    `is_last`: the block is a route's own. Those of gateway and service are for many routes, so a
+    name that one route has no use for is no fault there.
     """
+
+    written: tuple[Metadata, ...]
+    prefix: str
+    is_last: bool = False
+
+
+def judge_metadata(levels: Sequence[MetadataLevel], prefix: str, find: Findings) -> None:
+    """Note what may not stand in the keys in force, each where the nearest level writes it.
+
+    `levels` go from far to near, as `Levels.metadata_levels` gives them; `prefix` is what holds.
+    """
+    written = tuple(block for block, _, _ in levels if block is not None)
     for attribute, key, faults_of in _KEYS:
         for block, placed, path in reversed(levels):
             if block is None or attribute not in block.model_fields_set:
                 continue
-            for step, message, hint in faults_of(block):
-                find.add(placed, message, *path, key, step, hint=hint)
+            for step, message, hint in faults_of(
+                block, _Around(written, prefix, path[:1] == ("routes",))
+            ):
+                steps = (key,) if step is None else (key, step)
+                find.add(placed, message, *path, *steps, hint=hint)
             break
 
 
-Faults = Iterator[tuple[str | int, str, str]]
-
-
-def _faults_in(block: Metadata) -> Faults:
+def _faults_in(block: Metadata, _around: _Around) -> Faults:
     for index, name in enumerate(block.in_):
-        if fault := _inward(name):
+        if fault := inward_fault(name):
             yield index, *fault
 
 
-def _faults_set(block: Metadata) -> Faults:
-    for name, value in block.set.items():
-        if fault := _inward(name):
+def _faults_out(block: Metadata, _around: _Around) -> Faults:
+    for index, name in enumerate(block.out):
+        if fault := outward_fault(name):
+            yield index, *fault
+
+
+def _faults_set(block: Metadata, _around: _Around) -> Faults:
+    yield from _faults_fixed(block.set)
+
+
+def _faults_add(block: Metadata, _around: _Around) -> Faults:
+    yield from _faults_fixed(block.add)
+
+
+def _faults_fixed(values: dict[str, str]) -> Faults:
+    for name, value in values.items():
+        if fault := inward_fault(name):
             yield name, *fault
         elif not _VALUE.fullmatch(value):
             yield name, f"the value of `{name}` is not printable ASCII", "use U+0020 to U+007E"
+        elif name.lower().endswith(_BINARY) and octets_of_base64(value.encode()) is None:
+            yield (
+                name,
+                f"the value of `{name}` is not base64",
+                "names that end in -bin carry octets",
+            )
 
 
-def _faults_out(block: Metadata) -> Faults:
-    for index, name in enumerate(block.out):
-        if fault := _outward(name):
+def _faults_rename(block: Metadata, around: _Around) -> Faults:
+    inside = _names(name for each in around.written for name in each.in_)
+    outside = _names(name for each in around.written for name in each.out)
+    for before, after in block.rename.items():
+        name = before.lower()
+        if around.is_last and name not in inside and name not in outside:
+            yield before, f"`{before}` stands in no list, so there is nothing to rename", _LIST_IT
+        elif before.lower().endswith(_BINARY) != after.lower().endswith(_BINARY):
+            yield (
+                before,
+                f"`{before}` and `{after}` carry different kinds of value",
+                "names that end in -bin carry octets, others text: let both or neither end so",
+            )
+        elif fault := _renamed_fault(name, after, inside, outside):
+            yield before, *fault
+
+
+def _renamed_fault(name: str, after: str, inside: set[str], outside: set[str]) -> Fault | None:
+    inward = inward_fault(after) if name in inside else None
+    return inward or (outward_fault(after) if name in outside else None)
+
+
+def _faults_remove(block: Metadata, around: _Around) -> Faults:
+    known = _names(
+        name
+        for each in around.written
+        for names in (each.in_, each.out, each.set, each.add)
+        for name in names
+    )
+    for index, name in enumerate(block.remove):
+        if fault := name_fault(name):
             yield index, *fault
+        # Behind a prefix a client may send any name.
+        elif around.is_last and name.lower() not in known and not around.prefix:
+            yield index, f"`{name}` does not cross, so there is nothing to remove", "take it out"
 
 
+def _faults_prefix(block: Metadata, _around: _Around) -> Faults:
+    prefix = (block.prefix or "").lower()
+    if not prefix or prefix.encode() == GATEWAY_PREFIX:
+        return
+    if not _PREFIX.fullmatch(prefix):
+        yield (
+            None,
+            f"`{block.prefix}` is no beginning of a field name that ends in a dash",
+            "write a prefix such as Grpc-Metadata-",
+        )
+    elif fault := inward_fault(f"{prefix}x"):
+        yield None, f"fields that begin with `{block.prefix}` may not cross: {fault[0]}", fault[1]
+
+
+def _names(names: Iterable[str]) -> set[str]:
+    return {name.lower() for name in names}
+
+
+_LIST_IT: Final = "list it under `in` or `out`"
 # Attribute of the block, its key in the file, what is wrong with its value.
 _KEYS: Final = (
     ("in_", "in", _faults_in),
-    ("set", "set", _faults_set),
     ("out", "out", _faults_out),
+    ("rename", "rename", _faults_rename),
+    ("set", "set", _faults_set),
+    ("add", "add", _faults_add),
+    ("remove", "remove", _faults_remove),
+    ("prefix", "prefix", _faults_prefix),
 )
-
-
-def _inward(name: str) -> tuple[str, str] | None:
-    """Why a name may not cross to a service, with the fix; None if it may."""
-    lower = name.lower()
-    if fault := _no_name(name, lower):
-        return fault
-    folded = lower.replace("_", "-")
-    if is_identity_name(lower.encode()):
-        return (
-            f"`{name}` is written by the gateway alone",
-            f"{_REMOVE}; services get the gateway's own",
-        )
-    if folded in _CREDENTIALS:
-        return f"`{name}` is a credential and ends here", f"{_REMOVE}; `identity` sends the caller"
-    if folded in _HOP:
-        return f"`{name}` is of one connection and ends here", _REMOVE
-    if folded in _OF_THE_DOOR or folded.startswith("content-"):
-        return f"`{name}` is about the client's request and ends here", _REMOVE
-    return _of_grpc(name, folded)
-
-
-def _outward(name: str) -> tuple[str, str] | None:
-    """Why metadata of a reply may not become a header field, with the fix; None if it may."""
-    lower = name.lower()
-    if fault := _no_name(name, lower):
-        return fault
-    folded = lower.replace("_", "-")
-    if folded in _HOP:
-        return f"`{name}` is of one connection and ends here", _REMOVE
-    if folded in _OF_THE_REPLY:
-        return f"`{name}` is written by the gateway alone", _REMOVE
-    if folded == "set-cookie":
-        return f"`{name}` of a gRPC service never reaches a client", _REMOVE
-    return _of_grpc(name, folded)
-
-
-def _no_name(name: str, lower: str) -> tuple[str, str] | None:
-    if _NAME.fullmatch(lower):
-        return None
-    likely = _STRANGE.sub("-", lower).strip("-")
-    # Pseudo fields (`:authority`) have no likely name: what they say is not for passing on.
-    usable = likely and not name.startswith(":")
-    hint = f"did you mean {likely}?" if usable else "use 0-9 a-z _ - ."
-    return f"{name!r} is no name of gRPC metadata", hint
-
-
-def _of_grpc(name: str, folded: str) -> tuple[str, str] | None:
-    if folded.startswith("grpc-"):
-        return f"`{name}` belongs to gRPC itself", _REMOVE
-    return None

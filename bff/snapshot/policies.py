@@ -58,6 +58,7 @@ class PolicyCompiler:
         # Part of the version: a key made or revoked is a change like any other.
         self.key_file_digest = ""
         self.realm = gateway.value.gateway.name
+        self.emit = parts.emit
         self._tiers = self._compile_tiers()
         self._policies = self._compile_policies()
         self.authenticator = self._compile_authenticator()

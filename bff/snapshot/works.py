@@ -7,11 +7,17 @@ from msgspec import Struct
 from bff.config.documents import Placed
 from bff.config.gateway import GatewayFile
 from bff.config.policies import Caps
+from bff.config.presets import preset_of
 from bff.core.schema import HttpBinding, MessageType
 from bff.pipeline.calls import Bound, Download, PickyUnary, Unary
 from bff.pipeline.streams import Streamed
 from bff.snapshot.bindings import Entry, rule_problem
-from bff.snapshot.crossing import judge_metadata
+from bff.snapshot.crossing import (
+    compile_inward,
+    compile_outward,
+    judge_metadata,
+    prefix_of,
+)
 from bff.snapshot.findings import Findings
 from bff.snapshot.levels import Levels
 from bff.snapshot.policies import PolicyCompiler
@@ -110,20 +116,22 @@ class WorkCompiler:
 
     def _bound(self, rule: Rule, binder: Binder) -> Bound:
         upstream, switches, metadata = rule.upstream, rule.switches, rule.levels.metadata()
-        judge_metadata(rule.levels.metadata_levels(), self._find)
+        operation = self._upstreams.operation(
+            upstream, rule.entry.method, bound_to=rule.binding.method
+        )
+        prefix = prefix_of(metadata, preset_of(block for block, _, _ in rule.levels.switches()))
+        judge_metadata(rule.levels.metadata_levels(), prefix, self._find)
+        name, emit = operation.name, self._policies.emit
         return Bound(
             binder=binder,
-            operation=self._upstreams.operation(
-                upstream, rule.entry.method, bound_to=rule.binding.method
-            ),
+            operation=operation,
             stack=self._upstreams.stacks[upstream],
             identity=self._policies.identity(rule.levels.identity(upstream), upstream),
             body_cap_bytes=rule.caps.body,
             metadata_cap_bytes=rule.caps.metadata,
             reply_cap_bytes=rule.caps.reply,
-            metadata_in=tuple((n.lower().encode(), n.lower()) for n in metadata.in_),
-            metadata_set=tuple((n.lower(), v) for n, v in metadata.set.items()),
-            metadata_out=frozenset(n.lower() for n in metadata.out),
+            inward=compile_inward(metadata, prefix, operation=name, emit=emit),
+            outward=compile_outward(metadata, prefix, operation=name, emit=emit),
             judge=judge_content_type if switches.content_type == 415 else take_any_content_type,
             drops_body=switches.unexpected_body == "ignore",
         )

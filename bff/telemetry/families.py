@@ -76,6 +76,11 @@ FAMILIES: dict[str, Family] = {
             "Attempts at services; outcome is a gRPC code.",
         ),
         _counter(
+            "bff_metadata_skipped_total",
+            "operation direction cause",
+            "Listed fields that did not cross, for their name or their value.",
+        ),
+        _counter(
             "bff_source_outcomes_total",
             "route source outcome reason",
             "How the sources of aggregates ended.",

@@ -20,6 +20,7 @@ from bff.core.events import (
     AuthFailed,
     BreakerMoved,
     Event,
+    FieldSkipped,
     KeysFetched,
     LimitDecided,
     OperationEnded,
@@ -179,6 +180,7 @@ class Metrics:
             AttemptEnded: self._attempt_ended,
             AuthFailed: self._auth_failed,
             BreakerMoved: self._breaker_moved,
+            FieldSkipped: self._field_skipped,
             KeysFetched: self._keys_fetched,
             LimitDecided: self._limit_decided,
             OperationEnded: self._operation_ended,
@@ -292,6 +294,11 @@ class Metrics:
         self.gauge("bff_breaker_state", *where, event.after).set(1)
         self.counter(
             "bff_breaker_transitions_total", event.upstream, event.before, event.after, event.why
+        ).add()
+
+    def _field_skipped(self, event: FieldSkipped) -> None:
+        self.counter(
+            "bff_metadata_skipped_total", event.operation, event.direction, event.cause
         ).add()
 
     def _keys_fetched(self, event: KeysFetched) -> None:

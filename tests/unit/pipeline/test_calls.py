@@ -8,6 +8,7 @@ from bff.core.errors import GatewayError
 from bff.core.exchange import ANONYMOUS, Inputs, Permit, Request, Ticket
 from bff.core.headers import Headers
 from bff.pipeline.calls import Bound
+from bff.pipeline.crossing import Inward
 from bff.wire.channel import UnaryReply
 
 CAP_BYTES = 1_000
@@ -37,7 +38,7 @@ def a_call(stack: Stack) -> Bound:
         body_cap_bytes=CAP_BYTES,
         metadata_cap_bytes=CAP_BYTES,
         reply_cap_bytes=CAP_BYTES,
-        metadata_in=((b"x-note", "x-note"),),
+        inward=Inward(listed={b"x-note": "x-note"}, skip=lambda _cause: None),
     )
 
 

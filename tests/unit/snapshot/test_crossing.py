@@ -73,10 +73,15 @@ def test_a_client_field_that_only_the_gateway_may_send_is_not_listed(
     tmp_path: Path, name: str, why: str
 ) -> None:
     [listed] = of_route(tmp_path, **{"in": ["accept-language", name]})
-    [fixed] = of_route(tmp_path, set={name: "a"})
+    [fixed] = of_route(tmp_path, set={name: "AQI"})
+    [added] = of_route(tmp_path, add={name: "AQI"})
+    [renamed] = of_route(tmp_path, **{"in": ["x-a"], "rename": {"x-a": name}})
 
     assert listed[:2] == ("orders.yaml:3 routes[0].metadata.in[1]", f"`{name}` {why}")
     assert fixed[:2] == (f"orders.yaml:3 routes[0].metadata.set.{name}", f"`{name}` {why}")
+    assert added[1] == f"`{name}` {why}"
+    if not name.endswith("-bin"):
+        assert renamed[:2] == ("orders.yaml:3 routes[0].metadata.rename.x-a", f"`{name}` {why}")
     assert listed[2].startswith("remove it")
 
 
@@ -108,6 +113,9 @@ def test_a_reply_field_that_the_gateway_writes_is_not_listed(
     assert of_route(tmp_path, out=["etag", name]) == [
         ("orders.yaml:3 routes[0].metadata.out[1]", f"`{name}` {why}", "remove it")
     ]
+    if not name.endswith("-bin"):
+        [(_, message, _)] = of_route(tmp_path, out=["x-a"], rename={"x-a": name})
+        assert message == f"`{name}` {why}"
 
 
 @pytest.mark.rule("transcoding.143")
@@ -178,3 +186,95 @@ def test_a_wildcard_is_named_once_for_all_its_methods(tmp_path: Path) -> None:
     found = problems(tmp_path, ORDERS + routes)
 
     assert [where for where, _, _ in found] == ["orders.yaml:5 routes[1].metadata.in[0]"]
+
+
+# Renaming, removing, prefixes
+
+
+@pytest.mark.rule("transcoding.141", "transcoding.144")
+@pytest.mark.parametrize(
+    ("block", "where", "message"),
+    [
+        (
+            {"in": ["x-a"], "rename": {"x-b": "x-c"}},
+            "rename.x-b",
+            "`x-b` stands in no list, so there is nothing to rename",
+        ),
+        (
+            {"in": ["x-a"], "rename": {"x-a": "x-a-bin"}},
+            "rename.x-a",
+            "`x-a` and `x-a-bin` carry different kinds of value",
+        ),
+        (
+            {"out": ["x-a-bin"], "rename": {"x-a-bin": "x-a"}},
+            "rename.x-a-bin",
+            "`x-a-bin` and `x-a` carry different kinds of value",
+        ),
+        (
+            {"in": ["x-a"], "rename": {"x-a": "x a"}},
+            "rename.x-a",
+            "'x a' is no name of gRPC metadata",
+        ),
+        (
+            {"in": ["x-a"], "remove": ["x-b"]},
+            "remove[0]",
+            "`x-b` does not cross, so there is nothing to remove",
+        ),
+        ({"in": ["x-a"], "remove": ["x a"]}, "remove[0]", "'x a' is no name of gRPC metadata"),
+        ({"set": {"x-a-bin": "A!"}}, "set.x-a-bin", "the value of `x-a-bin` is not base64"),
+        ({"add": {"x-a-bin": "A"}}, "add.x-a-bin", "the value of `x-a-bin` is not base64"),
+        ({"add": {"x-a": "\n"}}, "add.x-a", "the value of `x-a` is not printable ASCII"),
+        (
+            {"prefix": "X Y-"},
+            "prefix",
+            "`X Y-` is no beginning of a field name that ends in a dash",
+        ),
+        (
+            {"prefix": "X-Meta"},
+            "prefix",
+            "`X-Meta` is no beginning of a field name that ends in a dash",
+        ),
+        (
+            {"prefix": "Grpc-"},
+            "prefix",
+            "fields that begin with `Grpc-` may not cross: `grpc-x` belongs to gRPC itself",
+        ),
+    ],
+)
+def test_a_change_of_metadata_that_cannot_be_meant_is_refused(
+    tmp_path: Path, block: dict[str, object], where: str, message: str
+) -> None:
+    [(place, found, hint)] = of_route(tmp_path, **block)
+
+    assert place == f"orders.yaml:3 routes[0].metadata.{where}"
+    assert found == message
+    assert hint
+
+
+def test_changes_of_metadata_that_mean_something_are_taken(tmp_path: Path) -> None:
+    assert (
+        of_route(
+            tmp_path,
+            **{
+                "in": ["Accept-Language", "x-trace-bin", "x-debug"],
+                "out": ["Etag", "x-cost"],
+                "rename": {"accept-language": "locale", "ETag": "x-version"},
+                "set": {"x-env": "prod", "x-key-bin": "AQI="},
+                "add": {"x-tag": "a"},
+                "remove": ["X-Debug", "x-cost"],
+                "prefix": "X-Meta-",
+            },
+        )
+        == []
+    )
+
+
+def test_a_gateways_change_is_for_the_routes_that_have_the_name(tmp_path: Path) -> None:
+    """What one route lists, another need not."""
+    gateway = "metadata: {rename: {accept-language: locale}, remove: [x-debug]}\n"
+
+    assert problems(tmp_path, ORDERS + ROUTE % "{}", GATEWAY + gateway) == []
+
+
+def test_behind_a_prefix_any_name_may_be_removed(tmp_path: Path) -> None:
+    assert of_route(tmp_path, prefix="Grpc-Metadata-", remove=["x-debug"]) == []

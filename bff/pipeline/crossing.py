@@ -1,0 +1,155 @@
+"""What crosses between a client and a service: header fields in, metadata out, by lists made at load.
+
+Names whose end is `-bin` carry octets: base64 in a header field, raw in metadata (gRPC over HTTP/2,
+"Custom-Metadata"). A value that cannot cross is left out and counted; the request goes on.
+"""
+
+import binascii
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, Literal
+
+from bff.core.errors import ClientError
+from bff.core.headers import Headers, connection_named
+from bff.pipeline.field_rules import inward_fault
+
+__all__ = ["GATEWAY_PREFIX", "Inward", "Outward", "Pairs", "Skip", "octets_of_base64"]
+
+Pairs = Sequence[tuple[str, str | bytes]]
+# Told of each field that is left out: for its name, or for its value.
+Skip = Callable[[Literal["name", "value"]], None]
+
+# What grpc-gateway's clients write before the name of metadata.
+GATEWAY_PREFIX: Final = b"grpc-metadata-"
+# Values of Connection that name no field; nearly every HTTP/1.1 client sends one of them or none.
+_PLAIN_CONNECTION: Final = frozenset({b"keep-alive", b"close"})
+# Names behind a prefix that are kept ready; those beyond are worked out each time.
+_MOST_KEPT: Final = 256
+
+
+class Inward:
+    """What of a client's header fields goes to a service, and what goes with every call.
+
+    `listed` gives the metadata name of a header field (lower case). Fields that begin with `prefix`
+    go without it. `removed` holds metadata names that no client sends. `fixed` comes last.
+    """
+
+    __slots__ = ("_fixed", "_kept", "_listed", "_prefix", "_removed", "_skip")
+
+    def __init__(
+        self,
+        *,
+        listed: Mapping[bytes, str],
+        skip: Skip,
+        prefix: bytes = b"",
+        removed: frozenset[str] = frozenset(),
+        fixed: Pairs = (),
+    ) -> None:
+        self._listed = {header: (name, name.endswith("-bin")) for header, name in listed.items()}
+        self._kept: dict[bytes, tuple[str, bool]] = {}
+        self._prefix = prefix
+        self._removed = removed
+        self._fixed = fixed
+        self._skip = skip
+
+    def of(self, headers: Headers) -> Pairs:
+        """The metadata that this request sends on. Raises ClientError INVALID_HEADER for bad base64."""
+        if not self._listed and not self._prefix:
+            return self._fixed
+        ended = _ended_here(headers)
+        passed: list[tuple[str, str | bytes]] = []
+        listed, prefix = self._listed, self._prefix
+        for header, value in headers.raw:
+            entry = listed.get(header)
+            if entry is None:
+                if not prefix or not header.startswith(prefix):
+                    continue
+                entry = self._behind_prefix(header)
+            if entry is None or header in ended:
+                continue
+            name, is_binary = entry
+            if is_binary:
+                passed.extend((name, octets) for octets in _octets(header, value))
+            elif value.isascii() and (text := value.decode("ascii")).isprintable():
+                passed.append((name, text))
+            else:
+                self._skip("value")
+        passed.extend(self._fixed)
+        return passed
+
+    def _behind_prefix(self, header: bytes) -> tuple[str, bool] | None:
+        """The metadata name of a field that begins with the prefix; None where it may not cross."""
+        kept = self._kept.get(header)
+        if kept is not None:
+            return kept
+        name = header[len(self._prefix) :].decode("latin-1")
+        # The whole name is judged too, or a prefix `x-` would let `x-forwarded-for` out of its rule.
+        whole = name if self._prefix == GATEWAY_PREFIX else header.decode("latin-1")
+        if inward_fault(name) or inward_fault(whole):
+            self._skip("name")
+            return None
+        if name in self._removed:
+            return None
+        made = (name, name.endswith("-bin"))
+        if len(self._kept) < _MOST_KEPT:
+            self._kept[header] = made
+        return made
+
+
+class Outward:
+    """Which metadata of a reply the client sees; `names` gives the header field of each."""
+
+    __slots__ = ("_names", "_skip")
+
+    def __init__(self, *, names: Mapping[str, str], skip: Skip) -> None:
+        self._names = {name: header.encode() for name, header in names.items()}
+        self._skip = skip
+
+    def of(self, metadata: Pairs) -> list[tuple[bytes, bytes]]:
+        """Header fields, in the order of the metadata."""
+        found: list[tuple[bytes, bytes]] = []
+        for name, value in metadata:
+            header = self._names.get(name)
+            if header is None:
+                continue
+            if isinstance(value, bytes):
+                found.append((header, b64encode(value).rstrip(b"=")))
+            elif value.isascii() and value.isprintable():
+                found.append((header, value.encode("ascii")))
+            else:
+                # A line break would begin a field of the service's own making (RFC 9110 5.5).
+                self._skip("value")
+        return found
+
+
+def octets_of_base64(text: bytes) -> bytes | None:
+    """Octets of standard base64, padded or not; None if it is none."""
+    bare = text.rstrip(b"=")
+    if len(text) - len(bare) > 2 or (len(text) != len(bare) and len(text) % 4):
+        return None
+    try:
+        return b64decode(bare + b"=" * (-len(bare) % 4), validate=True)
+    except binascii.Error:
+        return None
+
+
+def _octets(header: bytes, value: bytes) -> list[bytes]:
+    """The octets of a `-bin` field; values joined by commas are several (gRPC over HTTP/2)."""
+    found = []
+    for part in value.split(b","):
+        octets = octets_of_base64(part.strip(b" \t"))
+        if octets is None:
+            name = header.decode("latin-1")
+            raise ClientError(
+                "INVALID_HEADER", f"The header {name} is not base64.", metadata={"header": name}
+            )
+        found.append(octets)
+    return found
+
+
+def _ended_here(headers: Headers) -> frozenset[bytes]:
+    """The fields that the client's Connection names: they are for this hop (RFC 9110 7.6.1)."""
+    for name, value in headers.raw:
+        if name == b"connection" and value not in _PLAIN_CONNECTION:
+            return connection_named(headers)
+    return frozenset()

@@ -1,0 +1,221 @@
+"""Metadata over the whole way: what a service reads of a client's fields, and a client of the service's."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from bff.core.status import Code
+from sample_services.generated.sample.catalog.v1 import catalog_pb2
+from tests.conftest import ROOMY
+from tests.support.gateway import GatewayProcess, RawReply
+from tests.support.samples import SampleServices
+from tests.support.upstream_lab import Seen, Step, UpstreamLab
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+PRODUCT = catalog_pb2.Product(product_id="p-1").SerializeToString()
+GET = "/sample.catalog.v1.CatalogService/GetProduct"
+CATALOG = """
+service: sample.catalog.v1.CatalogService
+upstream: catalog
+auth: {required: false}
+metadata:
+  in: [accept-language, x-note, x-key-bin, x-debug]
+  out: [etag, location, x-cost-bin, x-hidden]
+  rename: {accept-language: locale, etag: x-version}
+  set: {x-env: test}
+  add: {x-note: ours, x-octets-bin: AQI=}
+  remove: [x-debug, x-hidden]
+routes:
+  - {rpc: GetProduct, get: "/m/{product_id}"}
+  - {rpc: GetProduct, id: compat, get: "/compat/{product_id}", transcoding: {preset: grpc-gateway},
+     metadata: {in: [], out: [etag, k-bin], rename: {}, add: {}, remove: [x-debug]}}
+  - {rpc: GetProduct, id: own, get: "/own/{product_id}",
+     metadata: {prefix: X-Meta-, in: [x-note], out: [etag], rename: {}, remove: []}}
+  - {rpc: GetProduct, id: none, get: "/none/{product_id}",
+     metadata: {in: [], out: [], rename: {}, set: {}, add: {}, remove: []}}
+"""
+_OTHERS = dict.fromkeys(("orders.yaml", "users.yaml", "home.yaml"))
+
+
+class Bench:
+    """A gateway, and a service that does what a test says."""
+
+    def __init__(self, gateway: GatewayProcess, lab: UpstreamLab) -> None:
+        self.gateway = gateway
+        self.lab = lab
+
+    async def ask(self, path: str, *lines: str, step: Step | None = None) -> tuple[RawReply, Seen]:
+        """One request, which the service answers so; the call as it saw it."""
+        self.lab.on(GET, step or Step(message=PRODUCT))
+        reply = await self.gateway.raw_get(path, *lines)
+        return reply, self.lab.calls(GET)[-1]
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def bench(
+    shop: SampleServices, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Bench]:
+    """The gateway of the mapping above."""
+    async with UpstreamLab() as lab:
+        changes = {**ROOMY, "upstreams": {"catalog": {"endpoints": [lab.address]}}}
+        gateway = GatewayProcess(
+            tmp_path_factory.mktemp("metadata"),
+            shop,
+            changes={**changes, "metadata": {}},
+            files={**_OTHERS, "catalog.yaml": CATALOG},
+        )
+        try:
+            await asyncio.to_thread(gateway.start)
+            yield Bench(gateway, lab)
+        finally:
+            await asyncio.to_thread(gateway.stop)
+
+
+def fields_of(reply: RawReply, name: bytes) -> list[bytes]:
+    """Every value of one field of a reply, in order."""
+    lines = reply.octets.partition(b"\r\n\r\n")[0].split(b"\r\n")[1:]
+    pairs = [line.partition(b":") for line in lines]
+    return [value.strip() for key, _, value in pairs if key.strip().lower() == name]
+
+
+@pytest.mark.rule("transcoding.141")
+async def test_a_service_reads_what_is_listed_renamed_set_and_added(bench: Bench) -> None:
+    lines = ["Accept-Language: de", "X-Note: theirs", "X-Env: prod", "X-Other: 1", "X-Debug: 1"]
+
+    reply, seen = await bench.ask("/m/p-1", *lines)
+
+    assert reply.status == 200
+    assert seen.all("locale") == ["de"]
+    assert seen.all("accept-language") == []
+    # Set: the gateway's alone; added: beside the client's.
+    assert seen.all("x-env") == ["test"]
+    assert seen.all("x-note") == ["theirs", "ours"]
+    assert seen.all("x-octets-bin") == [b"\1\2"]
+    assert seen.all("x-other") == seen.all("x-debug") == []
+
+
+@pytest.mark.rule("transcoding.141", "transcoding.142")
+@pytest.mark.parametrize(
+    "line",
+    [
+        "X-User-Id: u-2",
+        "Grpc-Metadata-X-User-Id: u-2",
+        "X-Bff-Admin: 1",
+        "Cookie: a=b",
+        "Content-Language: de",
+        "Grpc-Status: 0",
+        "X-Forwarded-For: 10.9.9.9",
+        "Traceparent: 00-11111111111111111111111111111111-2222222222222222-01",
+        "X-Request-Id: request-of-theirs",
+        "Connection: close, x-note\r\nX-Note: hop",
+    ],
+)
+async def test_nothing_else_of_a_client_reaches_a_service(bench: Bench, line: str) -> None:
+    """Under no name and no prefix; what bears one of these names there is the gateway's own."""
+    _, value = line.rpartition("\r\n")[2].split(": ", 1)
+
+    for path in ("/m/p-1", "/compat/p-1", "/own/p-1", "/none/p-1"):
+        reply, seen = await bench.ask(path, line)
+
+        assert reply.status == 200
+        assert not [pair for pair in seen.metadata if pair[1] == value], path
+
+
+@pytest.mark.rule("transcoding.143")
+async def test_a_value_that_cannot_cross_is_left_out_and_counted(bench: Bench) -> None:
+    before = await bench.gateway.metric("bff_metadata_skipped_total", direction="in", cause="value")
+
+    reply, seen = await bench.ask("/m/p-1", "X-Note: gr\xfcn", "X-Note: ok", "X-Note: second")
+
+    assert reply.status == 200
+    assert seen.all("x-note") == ["ok", "second", "ours"]
+    await bench.gateway.wait_metric(
+        "bff_metadata_skipped_total", before + 1, direction="in", cause="value"
+    )
+
+
+@pytest.mark.rule("transcoding.144")
+async def test_octets_cross_both_ways_as_base64(bench: Bench) -> None:
+    step = Step(message=PRODUCT, trailers=(("x-cost-bin", b"\xff\xef\1\2"),))
+
+    reply, seen = await bench.ask("/m/p-1", "X-Key-Bin: AQI=,Aw", step=step)
+
+    assert seen.all("x-key-bin") == [b"\1\2", b"\3"]
+    assert fields_of(reply, b"x-cost-bin") == [b"/+8BAg"]
+
+
+@pytest.mark.rule("transcoding.144")
+async def test_bad_base64_is_400_and_reaches_nobody(bench: Bench) -> None:
+    calls = len(bench.lab.seen)
+
+    reply = await bench.gateway.raw_get("/m/p-1", "X-Key-Bin: A!")
+
+    assert (reply.status, reply.reason) == (400, "INVALID_HEADER")
+    assert b"x-key-bin" in reply.body
+    assert len(bench.lab.seen) == calls
+
+
+@pytest.mark.rule("transcoding.145", "transcoding.146")
+async def test_a_client_reads_what_is_listed_of_metadata_and_trailers(bench: Bench) -> None:
+    step = Step(
+        initial=(("etag", "v1"), ("x-secret", "1"), ("set-cookie", "a=b"), ("x-hidden", "1")),
+        message=PRODUCT,
+        trailers=(("etag", "v2"), ("location", "/m/p-2"), ("content-length", "7")),
+    )
+
+    reply, _ = await bench.ask("/m/p-1", step=step)
+
+    assert reply.status == 200
+    assert fields_of(reply, b"x-version") == [b"v1", b"v2"]
+    assert fields_of(reply, b"location") == [b"/m/p-2"]
+    assert fields_of(reply, b"content-length") == [str(len(reply.body)).encode()]
+    for name in (b"etag", b"x-secret", b"set-cookie", b"x-hidden"):
+        assert fields_of(reply, name) == []
+
+
+@pytest.mark.rule("transcoding.145")
+async def test_the_prefix_of_grpc_gateway_goes_both_ways(bench: Bench) -> None:
+    """Without a word in `metadata`: the preset brings it. `etag` alone is listed, so the rest stays."""
+    step = Step(
+        initial=(("etag", "v1"), ("x-secret", "1")), message=PRODUCT, trailers=(("k-bin", b"\1\2"),)
+    )
+    lines = ["Grpc-Metadata-X-Trace: a", "Grpc-Metadata-Key-Bin: AQI", "X-Trace: b"]
+
+    reply, seen = await bench.ask("/compat/p-1", *lines, "Grpc-Metadata-X-Debug: 1", step=step)
+
+    assert seen.all("x-trace") == ["a"]
+    assert seen.all("key-bin") == [b"\1\2"]
+    assert seen.all("x-debug") == []
+    assert fields_of(reply, b"grpc-metadata-etag") == [b"v1"]
+    assert fields_of(reply, b"grpc-metadata-k-bin") == [b"AQI"]
+    assert b"secret" not in reply.octets
+
+
+@pytest.mark.rule("transcoding.145")
+async def test_a_prefix_of_ones_own_stands_beside_the_list(bench: Bench) -> None:
+    step = Step(initial=(("etag", "v1"),), message=PRODUCT)
+
+    reply, seen = await bench.ask("/own/p-1", "X-Meta-A: 1", "X-Note: 2", "X-Env: 3", step=step)
+
+    assert (seen.all("a"), seen.all("x-note"), seen.all("x-env")) == (
+        ["1"],
+        ["2", "ours"],
+        ["test"],
+    )
+    assert fields_of(reply, b"x-meta-etag") == [b"v1"]
+
+
+@pytest.mark.rule("transcoding.145")
+async def test_metadata_of_a_refusal_stays_inside(bench: Bench) -> None:
+    """What is listed belongs to the answer; a refusal has its own form."""
+    step = Step(
+        code=Code.NOT_FOUND, details="no product", trailers=(("etag", "v1"), ("location", "/x"))
+    )
+
+    reply, _ = await bench.ask("/m/p-1", step=step)
+
+    assert reply.status == 404
+    assert fields_of(reply, b"location") == []
