@@ -98,6 +98,12 @@ class Gateway(FastAPI):
             self._door = worker.door
             yield
 
+    @property
+    def door(self) -> Door:
+        """For servers that hand it requests without ASGI between; there while the lifespan runs."""
+        assert self._door is not None
+        return self._door
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand requests to the door; everything else (and mounted routes) to FastAPI."""
         door = self._door

@@ -1,7 +1,7 @@
 """The node around its workers: health, metrics and admin over all of them, the watch on files, the drain.
 
-This process serves no traffic, so it answers while every worker is busy. Its child is the listener
-(granian), whose children are the workers; each worker opens a link back here. When this process
+This process serves no traffic, so it answers while every worker is busy. Its child is the listener,
+whose children are the workers; each worker opens a link back here. When this process
 ends, its children do.
 """
 

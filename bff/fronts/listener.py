@@ -1,4 +1,4 @@
-"""The public listener: granian with explicit limits.
+"""The public listener: our own for HTTP/1.1, granian for HTTP/2, both with explicit limits.
 
 Each number bounds something that a stranger can make us hold: time for headers, octets of buffers,
 streams of a connection. The stock values are meant for trusted networks.
@@ -17,10 +17,18 @@ from granian.http import HTTP1Settings, HTTP2Settings
 from granian.server import MPServer
 from msgspec import Struct
 
+from bff.fronts.http1 import Http1Settings
+from bff.fronts.workers import Workers
+
 __all__ = ["ListenerSettings", "ListenerTls", "check_tls", "serve_listener"]
 
+_TLS_VERSIONS = {"tls1.2": ssl.TLSVersion.TLSv1_2, "tls1.3": ssl.TLSVersion.TLSv1_3}
+
 _BACKLOG = 2048
-_MAX_BACKPRESSURE = 4096
+_MAX_CONNECTIONS = 4096
+# Behind a balancer the connections are few and kept long.
+_IDLE_S = 10.0
+_IDLE_PROXIED_S = 60.0
 
 
 class ListenerTls(Struct, frozen=True, kw_only=True):
@@ -43,16 +51,44 @@ class ListenerSettings(Struct, frozen=True, kw_only=True):
     finish_s: float = 25.0
 
 
-def serve_listener(settings: ListenerSettings, load_app: Callable[[], Any]) -> None:
+def serve_listener(settings: ListenerSettings, load_app: Callable[[], Any]) -> int:
     """Serve until SIGTERM; `load_app` runs once in each worker. Blocks; call it in a process of its own.
 
-    On SIGTERM it stops accepting, lets running requests finish, and returns.
+    On SIGTERM it stops accepting, lets running requests finish, and returns. Returns an exit code.
     """
-    fds = _raise_fd_limit()
+    connections = max(1, min(_MAX_CONNECTIONS, _raise_fd_limit() // 2))
+    if settings.http == "1" or (settings.http == "auto" and settings.tls is None):
+        # Our own costs a third of granian's CPU a request, and `auto` without TLS means HTTP/1.1.
+        return _workers(settings, load_app, connections).run()
+    _serve_http2(settings, load_app, connections)
+    return 0
+
+
+def _workers(settings: ListenerSettings, load_app: Callable[[], Any], connections: int) -> Workers:
+    idle_s = _IDLE_PROXIED_S if settings.behind_proxy else _IDLE_S
+    return Workers(
+        host=settings.host,
+        port=settings.port,
+        count=settings.workers,
+        backlog=_BACKLOG,
+        finish_s=settings.finish_s,
+        settings=Http1Settings(idle_s=idle_s, connections=connections),
+        tls=_tls_context(settings.tls) if settings.tls else None,
+        load=load_app,
+    )
+
+
+def _tls_context(tls: ListenerTls) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tls.cert, tls.key)
+    context.minimum_version = _TLS_VERSIONS[tls.min_version]
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def _serve_http2(settings: ListenerSettings, load_app: Callable[[], Any], connections: int) -> None:
     tls = settings.tls
     proxied = settings.behind_proxy
-    # Plain HTTP/1 evicts connections that never send a byte; `auto` would wait for them.
-    plain_http = HTTPModes.http1 if settings.http == "auto" else HTTPModes(settings.http)
     with tempfile.TemporaryDirectory(prefix="bff-tls-") as folder:
         key = _pkcs8(Path(tls.key), Path(folder)) if tls else None
         server = MPServer(
@@ -63,10 +99,10 @@ def serve_listener(settings: ListenerSettings, load_app: Callable[[], Any]) -> N
             workers=settings.workers,
             runtime_threads=1,
             loop=Loops.uvloop,
-            http=HTTPModes(settings.http) if tls else plain_http,
+            http=HTTPModes(settings.http),
             websockets=False,
             backlog=_BACKLOG,
-            backpressure=max(1, min(_MAX_BACKPRESSURE, fds // 2)),
+            backpressure=connections,
             http1_settings=HTTP1Settings(
                 header_read_timeout=60_000 if proxied else 10_000,
                 max_buffer_size=65_536,

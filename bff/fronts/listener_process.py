@@ -3,6 +3,7 @@
 import ctypes
 import multiprocessing
 import signal
+import sys
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 
@@ -40,4 +41,4 @@ def _run(settings: ListenerSettings, load: Callable[[], object]) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     # A terminal's Ctrl-C goes to the whole group; the node alone decides when we stop.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    serve_listener(settings, load)
+    sys.exit(serve_listener(settings, load))

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from bff.core.errors import ClientError
-from bff.fronts import door
+from bff.fronts import exchange as bounds
+from bff.fronts.asgi import AsgiExchange
 
 
-def exchange_of(*parts: bytes, ends: bool = True, step_s: float = 0.0) -> Any:
+async def exchange_of(*parts: bytes, ends: bool = True, step_s: float = 0.0) -> Any:
     """A request whose body comes in these parts, `step_s` apart, and then ends or hangs."""
     waiting = list(parts)
     now_s = 0.0
@@ -23,12 +24,19 @@ def exchange_of(*parts: bytes, ends: bool = True, step_s: float = 0.0) -> Any:
         part = waiting.pop(0)
         return {"type": "http.request", "body": part, "more_body": bool(waiting) or not ends}
 
-    return door._Exchange(receive, lambda: now_s)
+    async def send(_message: MutableMapping[str, Any]) -> None:
+        raise AssertionError("nothing is sent here")
+
+    scope: MutableMapping[str, Any] = {
+        "client": None, "method": "POST", "raw_path": b"/", "query_string": b"", "headers": [],
+        "scheme": "http", "http_version": "1.1",
+    }  # fmt: skip
+    return AsgiExchange(scope, receive, send, lambda: now_s)
 
 
 @pytest.mark.parametrize("parts", [(b"",), (b"one",), (b"o", b"", b"ne"), (b"one", b"")])
 async def test_a_body_in_any_parts_is_whole(parts: tuple[bytes, ...]) -> None:
-    exchange = exchange_of(*parts)
+    exchange = await exchange_of(*parts)
 
     assert await exchange.read_body(10) == b"".join(parts)
     assert not exchange.unread
@@ -36,7 +44,7 @@ async def test_a_body_in_any_parts_is_whole(parts: tuple[bytes, ...]) -> None:
 
 
 async def test_a_body_beyond_its_cap_is_refused_before_its_end() -> None:
-    exchange = exchange_of(b"12345", b"67890", ends=False)
+    exchange = await exchange_of(b"12345", b"67890", ends=False)
 
     with pytest.raises(ClientError, match="BODY_TOO_LARGE"):
         await exchange.read_body(9)
@@ -50,9 +58,9 @@ async def test_a_body_below_the_least_rate_is_given_up(
     monkeypatch: pytest.MonkeyPatch, parts: tuple[bytes, ...]
 ) -> None:
     """The window passes in 10 ms here; without it the wait would be as long as a whole body may take."""
-    monkeypatch.setattr(door, "_RATE_WINDOW_S", 0.01)
-    monkeypatch.setattr(door, "_BODY_BASE_S", 1e6)
-    exchange = exchange_of(*parts, ends=False)
+    monkeypatch.setattr(bounds, "_RATE_WINDOW_S", 0.01)
+    monkeypatch.setattr(bounds, "_BODY_BASE_S", 1e6)
+    exchange = await exchange_of(*parts, ends=False)
 
     async with asyncio.timeout(20):
         with pytest.raises(ClientError, match="BODY_TIMEOUT"):
@@ -63,6 +71,6 @@ async def test_a_body_below_the_least_rate_is_given_up(
 
 async def test_a_slow_body_above_the_least_rate_is_read() -> None:
     """2 KiB every 2 s on the clock: half a minute in all, and never too slow."""
-    exchange = exchange_of(*[b"x" * 2_048] * 15, step_s=2.0)
+    exchange = await exchange_of(*[b"x" * 2_048] * 15, step_s=2.0)
 
     assert len(await exchange.read_body(1_000_000)) == 15 * 2_048

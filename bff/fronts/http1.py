@@ -1,0 +1,562 @@
+"""HTTP/1.1 on a socket (RFC 9112): requests parsed by llhttp, each handed to the door as an `Exchange`.
+
+One protocol object a connection, on the loop that serves it: a reply leaves in the turn that made it,
+with no thread between. What a stranger can make a connection hold has a bound here: octets of a head,
+octets of a body that nobody reads yet, requests ahead of their turn, the time of an idle or silent
+connection, replies that are not taken.
+"""
+
+import asyncio
+import re
+from collections import deque
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Final, Protocol, cast
+
+import httptools
+
+from bff.fronts.exchange import CLOSE, Exchange, Pairs, too_large
+
+__all__ = ["Http1Protocol", "Http1Settings", "Site"]
+
+# What a head may take before it is complete; the door judges complete ones more closely.
+_HEAD_MAX_BYTES: Final = 64 * 1024
+# Octets of a body that wait for a reader; above it the socket is left alone.
+_BODY_HELD_BYTES: Final = 64 * 1024
+# Requests that wait for their turn: with a few the socket is still read, to hear of a client that leaves.
+_AHEAD_PAUSE: Final = 16
+_AHEAD_MAX: Final = 256
+# A client that sends on while we refuse it: how much and how long we take in, so that it can read why.
+_LINGER_BYTES: Final = 1024 * 1024
+_LINGER_S: Final = 2.0
+# Unsent octets that no one takes.
+_STALL_S: Final = 30.0
+
+# 499 is nginx's word for a client that left; a service may say CANCELLED while the client is there.
+_PHRASES: Final = {499: "Client Closed Request"} | {s.value: s.phrase for s in HTTPStatus}
+_STATUS_LINES: Final = {
+    status: f"HTTP/1.1 {status} {_PHRASES.get(status, '')}\r\n".encode()
+    for status in range(100, 600)
+}
+# A token (RFC 9110 5.6.2), at the beginning of a request line.
+_METHOD: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}) ").match
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+def _refusal(status: int, name: str, message: str, reason: str) -> bytes:
+    """A reply to what is no request, so that no door, log line or id can stand behind it."""
+    body = (
+        f'{{"error":{{"code":{status},"message":"{message}","status":"{name}","details":['
+        f'{{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"{reason}"}}]}}}}'
+    ).encode()
+    return _STATUS_LINES[status] + (
+        b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n"
+        b"cache-control: no-store\r\nx-content-type-options: nosniff\r\nserver: bff\r\n\r\n"
+        % len(body)
+        + body
+    )
+
+
+_MALFORMED: Final = _refusal(
+    400, "INVALID_ARGUMENT", "This is not valid HTTP.", "MALFORMED_REQUEST"
+)
+_HEAD_TOO_LARGE: Final = _refusal(
+    431, "INVALID_ARGUMENT", "The request head is too large.", "HEADERS_TOO_LARGE"
+)
+_CROWDED: Final = _refusal(503, "UNAVAILABLE", "There are too many connections.", "OVERLOADED")
+
+
+class Http1Settings:
+    """What bounds the connections of one worker; `idle_s` also bounds the time of a request's head."""
+
+    __slots__ = ("connections", "idle_s")
+
+    def __init__(self, *, idle_s: float, connections: int) -> None:
+        self.idle_s = idle_s
+        self.connections = connections
+
+
+class Site(Protocol):
+    """What the connections of a worker share."""
+
+    settings: Http1Settings
+    connections: "set[Http1Protocol]"
+    # The Date field with its line break, made anew each second (RFC 9110 6.6.1).
+    date_line: bytes
+
+    def now_s(self) -> float:
+        """Monotonic seconds."""
+        ...
+
+    def answer(self, exchange: Exchange) -> "asyncio.Task[None]":
+        """Begin to answer a request."""
+        ...
+
+
+class Http1Protocol(asyncio.Protocol):
+    """One connection. Requests are answered one after the other, in order (RFC 9112 9.3.2)."""
+
+    __slots__ = (
+        "_ahead",
+        "_current",
+        "_head_bytes",
+        "_headers",
+        "_idle_since_s",
+        "_in_head",
+        "_incoming",
+        "_linger_bytes",
+        "_lingers_s",
+        "_loop",
+        "_odd_method",
+        "_parser",
+        "_paused_s",
+        "_peer",
+        "_reading",
+        "_room",
+        "_scheme",
+        "_site",
+        "_target",
+        "_transport",
+    )
+
+    _transport: asyncio.Transport
+
+    def __init__(self, site: Site, loop: asyncio.AbstractEventLoop) -> None:
+        self._site = site
+        self._loop = loop
+        self._parser = httptools.HttpRequestParser(self)
+        self._peer = ""
+        self._scheme = "http"
+        # The head that is being read.
+        self._in_head = False
+        self._head_bytes = 0
+        self._target = b""
+        self._headers: Pairs = []
+        # Its method, where the parser does not know it.
+        self._odd_method = ""
+        # The request that is being answered; the one whose body is being read; those after it.
+        self._current: Http1Exchange | None = None
+        self._incoming: Http1Exchange | None = None
+        self._ahead: deque[Http1Exchange] = deque()
+        self._reading = True
+        self._idle_since_s = site.now_s()
+        # While a client is heard out before the end; how much of it is left.
+        self._lingers_s = 0.0
+        self._linger_bytes = _LINGER_BYTES
+        # Since when the socket takes no more; who waits for room.
+        self._paused_s = 0.0
+        self._room: asyncio.Future[None] | None = None
+
+    # The connection
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Count it in, or refuse it where there are too many."""
+        # uvloop's transports are none by type.
+        self._transport = cast("asyncio.Transport", transport)
+        peer = transport.get_extra_info("peername")
+        if isinstance(peer, tuple):
+            self._peer = peer[0]
+        if transport.get_extra_info("ssl_object") is not None:
+            self._scheme = "https"
+        site = self._site
+        site.connections.add(self)
+        if len(site.connections) > site.settings.connections:
+            self._refuse(_CROWDED)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's shape
+        """The client is gone: what runs for it ends, what waits never begins."""
+        self._site.connections.discard(self)
+        self._ahead.clear()
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
+        current = self._current
+        if current is not None:
+            current.leave()
+
+    def eof_received(self) -> None:
+        """A client that ends its side is gone: nobody could tell it from one that closed both."""
+
+    def data_received(self, data: bytes) -> None:
+        """Read on; begin what became complete enough to be judged."""
+        if self._lingers_s:
+            self._hear_out(data)
+            return
+        was_in_head = self._in_head
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserInvalidMethodError:
+            if was_in_head or not self._feed_odd_method(data):
+                self._refuse_malformed()
+                return
+        except httptools.HttpParserUpgrade:
+            # The upgrade is not taken, so the request is answered as it stands, and nothing after it
+            # would be HTTP any more (RFC 9110 7.8).
+            self._read_no_more()
+        except httptools.HttpParserError:
+            self._refuse_malformed()
+            return
+        if self._in_head and was_in_head:
+            # The read in which a head began is not counted: the body before it may have filled it.
+            self._head_bytes += len(data)
+            if self._head_bytes > _HEAD_MAX_BYTES:
+                self._refuse(_HEAD_TOO_LARGE)
+        if self._ahead:
+            self._go_on()
+
+    def _feed_odd_method(self, data: bytes) -> bool:
+        """Read a request whose method llhttp does not know: any token is one, and 405 or a route's affair.
+
+        Only where the read begins with it; False if it is no method, or stands elsewhere.
+        """
+        found = _METHOD(data)
+        if found is None or self._ahead:
+            return False
+        self._parser = httptools.HttpRequestParser(self)
+        self._odd_method = found[1].decode("ascii")
+        try:
+            self._parser.feed_data(b"POST" + data[found.end(1) :])
+        except httptools.HttpParserError:
+            self._odd_method = ""
+            return False
+        return True
+
+    def pause_writing(self) -> None:
+        """The client takes less than it is sent."""
+        self._paused_s = self._site.now_s()
+
+    def resume_writing(self) -> None:
+        """There is room again."""
+        self._paused_s = 0.0
+        room, self._room = self._room, None
+        if room is not None and not room.done():
+            room.set_result(None)
+        if self._ahead:
+            self._go_on()
+
+    # What the parser finds
+
+    def on_message_begin(self) -> None:
+        self._in_head = True
+        self._head_bytes = 0
+        self._target = b""
+        self._headers = []
+
+    def on_url(self, url: bytes) -> None:
+        self._target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        parser = self._parser
+        exchange = Http1Exchange(self, self._site.now_s)
+        exchange.method = self._odd_method or parser.get_method().decode("ascii")
+        self._odd_method = ""
+        exchange.raw_path, exchange.query = _split_target(self._target)
+        exchange.raw = self._headers
+        exchange.peer = self._peer
+        exchange.scheme = self._scheme
+        exchange.protocol = parser.get_http_version()
+        # HTTP/1.0 clients that would keep the connection are rare enough to be told to come again.
+        exchange.keeps_alive = parser.should_keep_alive() and exchange.protocol == "1.1"
+        if len(self._ahead) >= _AHEAD_MAX:
+            # Dropped unanswered, which a client that sends ahead has to expect (RFC 9112 9.3.2).
+            self._read_no_more()
+            return
+        self._incoming = exchange
+        self._ahead.append(exchange)
+
+    def on_body(self, body: bytes) -> None:
+        exchange = self._incoming
+        if exchange is not None and exchange.take(body) > _BODY_HELD_BYTES:
+            self._pause()
+
+    def on_message_complete(self) -> None:
+        exchange, self._incoming = self._incoming, None
+        if exchange is not None:
+            exchange.complete()
+
+    # One request after the other
+
+    def _go_on(self) -> None:
+        """Begin the next request, if its turn has come; a client that takes no replies gets no more of them made."""
+        if self._current is None and not self._paused_s:
+            self._current = exchange = self._ahead.popleft()
+            exchange.task = self._site.answer(exchange)
+        if len(self._ahead) > _AHEAD_PAUSE:
+            self._pause()
+
+    def ended(self, exchange: "Http1Exchange") -> None:
+        """A request has had its reply, or never will: go on, or end the connection."""
+        self._current = None
+        transport = self._transport
+        if transport.is_closing():
+            return
+        if not exchange.keeps_alive or not exchange.is_sent:
+            self._ahead.clear()
+            self._end(heard=exchange.is_complete)
+            return
+        self._idle_since_s = self._site.now_s()
+        if self._ahead:
+            self._go_on()
+        if len(self._ahead) <= _AHEAD_PAUSE:
+            self.resume()
+
+    def _read_no_more(self) -> None:
+        """What comes from now on is no request; end after the reply to the last one."""
+        self._lingers_s = float("inf")
+        last = self._ahead[-1] if self._ahead else self._current
+        if last is None:
+            self._transport.close()
+        else:
+            last.keeps_alive = False
+
+    def _end(self, *, heard: bool) -> None:
+        """Close; who still sends is heard out first, since a reset would destroy a reply not yet read."""
+        if heard or self._scheme == "https":
+            self._transport.close()
+            return
+        self._lingers_s = self._site.now_s() + _LINGER_S
+        self.resume()
+        self._transport.write_eof()
+
+    def _hear_out(self, data: bytes) -> None:
+        self._linger_bytes -= len(data)
+        if self._linger_bytes < 0:
+            self._transport.close()
+
+    def _refuse_malformed(self) -> None:
+        """What cannot be parsed ends the connection, after the replies to what came before."""
+        incoming, self._incoming = self._incoming, None
+        if incoming is not None:
+            # Its body broke off, and is never taken for a whole one.
+            if incoming is self._current:
+                incoming.leave()
+            else:
+                self._ahead.remove(incoming)
+        if self._current is None and not self._ahead:
+            self._refuse(_MALFORMED)
+            return
+        self._read_no_more()
+        if self._ahead:
+            self._go_on()
+
+    def _refuse(self, reply: bytes) -> None:
+        self._transport.write(reply)
+        self._ahead.clear()
+        self._end(heard=False)
+
+    # Room and time
+
+    def _pause(self) -> None:
+        if self._reading:
+            self._reading = False
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read on from the socket."""
+        if not self._reading and not self._transport.is_closing():
+            self._reading = True
+            self._transport.resume_reading()
+
+    def write(self, octets: bytes) -> None:
+        """Hand octets to the socket."""
+        self._transport.write(octets)
+
+    async def drain(self) -> None:
+        """Until the socket has room; the door's sweep ends who waits too long."""
+        while self._paused_s and not self._transport.is_closing():
+            if self._room is None or self._room.done():
+                self._room = self._loop.create_future()
+            await self._room
+
+    def abort(self) -> None:
+        """Break the connection off, so that nobody takes a part for the whole."""
+        self._transport.abort()
+
+    def sweep(self, now_s: float) -> None:
+        """Look at the clock; the worker asks each connection about once a second."""
+        transport = self._transport
+        if self._paused_s and now_s - self._paused_s > _STALL_S:
+            transport.abort()
+        elif self._lingers_s:
+            if now_s > self._lingers_s:
+                transport.abort()
+        elif self._current is None and now_s - self._idle_since_s > self._site.settings.idle_s:
+            if transport.get_write_buffer_size():
+                transport.abort()
+            else:
+                transport.close()
+
+    def shutdown(self) -> None:
+        """The worker ends: close if idle, else after the reply that is being made."""
+        if self._current is None:
+            self._transport.close()
+        else:
+            self._current.keeps_alive = False
+
+    @property
+    def date_line(self) -> bytes:
+        """The Date field of now."""
+        return self._site.date_line
+
+
+class Http1Exchange(Exchange):
+    """One request on such a connection, with its body as it comes."""
+
+    __slots__ = (
+        "_asks_for_body",
+        "_chunked",
+        "_connection",
+        "_held",
+        "_held_bytes",
+        "_waiter",
+        "is_complete",
+        "is_sent",
+        "keeps_alive",
+    )
+
+    def __init__(self, connection: Http1Protocol, now_s: Callable[[], float]) -> None:
+        super().__init__(now_s)
+        self._connection = connection
+        self.keeps_alive = True
+        # The reply is out as a whole; the body is in as a whole.
+        self.is_sent = False
+        self.is_complete = False
+        self._chunked = False
+        self._held: list[bytes] = []
+        self._held_bytes = 0
+        self._waiter: asyncio.Future[None] | None = None
+        self._asks_for_body = True
+
+    # The body
+
+    def take(self, part: bytes) -> int:
+        """Keep a part that came; returns how many octets wait."""
+        self._held.append(part)
+        self._held_bytes += len(part)
+        self._wake()
+        return self._held_bytes
+
+    def complete(self) -> None:
+        """The last octet is in."""
+        self.is_complete = True
+        self._wake()
+
+    def _wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    async def read_body(self, cap_bytes: int) -> bytes:
+        """As `Exchange.read_body`; a body that is here already is taken as it is."""
+        if not self.is_complete:
+            return await super().read_body(cap_bytes)
+        held = self._held
+        body = held[0] if len(held) == 1 else b"".join(held)
+        self.body_bytes = len(body)
+        if len(body) > cap_bytes:
+            raise too_large(cap_bytes)
+        return body
+
+    async def next_part(self) -> tuple[bytes, bool]:
+        """As `Exchange.next_part`."""
+        if self._asks_for_body:
+            self._asks_for_body = False
+            self._invite()
+        while not self._held and not self.is_complete:
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        held = self._held
+        part = held[0] if len(held) == 1 else b"".join(held)
+        held.clear()
+        self._held_bytes = 0
+        if not self.is_complete:
+            self._connection.resume()
+        return part, not self.is_complete
+
+    def _invite(self) -> None:
+        """100 Continue for a client that waits for it (RFC 9110 10.1.1), now that its body is wanted."""
+        if self._held or self.is_complete:
+            return
+        for name, value in self.raw:
+            if name == b"expect" and value.lower() == b"100-continue":
+                self._connection.write(_CONTINUE)
+
+    # The reply
+
+    async def send_whole(self, status: int, headers: Pairs, body: bytes) -> None:
+        """As `Exchange.send_whole`: head and body in one write."""
+        lines = self._head(status, headers)
+        lines.append(body)
+        self._connection.write(b"".join(lines))
+        self.is_sent = True
+
+    def _head(self, status: int, headers: Pairs) -> list[bytes]:
+        # `%` over bytes is the cheapest way to put two texts into a line (0.15 us).
+        lines = [b"%b: %b\r\n" % pair for pair in headers]
+        lines.insert(0, _STATUS_LINES[status])
+        if CLOSE[0] in headers:
+            self.keeps_alive = False
+        elif not self.keeps_alive or not self.is_complete:
+            # What is left of the body would have to be read for nothing before the next request.
+            self.keeps_alive = False
+            lines.append(b"connection: close\r\n")
+        lines.append(self._connection.date_line)
+        lines.append(b"\r\n")
+        return lines
+
+    async def start(self, status: int, headers: Pairs) -> None:
+        """As `Exchange.start`: chunked where the length is not known (RFC 9112 7.1)."""
+        if not any(name == b"content-length" for name, _ in headers):
+            if self.protocol == "1.1":
+                self._chunked = True
+                headers = [*headers, (b"transfer-encoding", b"chunked")]
+            else:
+                # HTTP/1.0: the end of the connection is the end of the body.
+                self.keeps_alive = False
+        self._connection.write(b"".join(self._head(status, headers)))
+
+    async def send_part(self, part: bytes, *, more: bool) -> None:
+        """As `Exchange.send_part`."""
+        if self._chunked:
+            octets = b"%x\r\n%b\r\n" % (len(part), part) if part else b""
+            if not more:
+                octets += b"0\r\n\r\n"
+        else:
+            octets = part
+        if octets:
+            self._connection.write(octets)
+        if more:
+            await self._connection.drain()
+        else:
+            self.is_sent = True
+
+    def watch(self) -> None:
+        """Nothing to do: the protocol tells at once."""
+
+    def abort(self) -> None:
+        """As `Exchange.abort`."""
+        self._connection.abort()
+
+    def close(self) -> None:
+        """Let the connection go on."""
+        self._connection.ended(self)
+
+
+def _split_target(target: bytes) -> tuple[bytes, bytes]:
+    """Path and query of a request target, raw (RFC 9112 3.2); what has no path is left for the door to refuse."""
+    if not target.startswith(b"/"):
+        try:
+            url = httptools.parse_url(target)
+        except httptools.HttpParserInvalidURLError:
+            return target, b""
+        if not url.schema:
+            return target, b""
+        return url.path or b"/", url.query or b""
+    path, _, query = target.partition(b"?")
+    return path, query
