@@ -104,6 +104,10 @@ class Gateway(FastAPI):
         assert self._door is not None
         return self._door
 
+    def takes_websocket(self, _raw_path: bytes) -> bool:
+        """Is there a WebSocket at this path? There is none yet, so an upgrade to it is ignored."""
+        return False
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand requests to the door; everything else (and mounted routes) to FastAPI."""
         door = self._door

@@ -92,6 +92,10 @@ class Site(Protocol):
         """Begin to answer a request."""
         ...
 
+    def upgraded(self, exchange: Exchange) -> asyncio.Protocol | None:
+        """The protocol that takes over a connection with this GET, or None: the upgrade is ignored."""
+        ...
+
 
 class Http1Protocol(asyncio.Protocol):
     """One connection. Requests are answered one after the other, in order (RFC 9112 9.3.2)."""
@@ -188,7 +192,9 @@ class Http1Protocol(asyncio.Protocol):
             if was_in_head or not self._feed_odd_method(data):
                 self._refuse_malformed()
                 return
-        except httptools.HttpParserUpgrade:
+        except httptools.HttpParserUpgrade as upgrade:
+            if self._hand_over(data[upgrade.args[0] :]):
+                return
             # The upgrade is not taken, so the request is answered as it stands, and nothing after it
             # would be HTTP any more (RFC 9110 7.8).
             self._read_no_more()
@@ -202,6 +208,23 @@ class Http1Protocol(asyncio.Protocol):
                 self._refuse(_HEAD_TOO_LARGE)
         if self._ahead:
             self._go_on()
+
+    def _hand_over(self, rest: bytes) -> bool:
+        """Let another protocol go on with the connection, if one takes this upgrade (RFC 9110 7.8)."""
+        if self._current is not None or len(self._ahead) != 1:
+            return False
+        exchange = self._ahead[0]
+        after = self._site.upgraded(exchange)
+        if after is None:
+            return False
+        self._ahead.clear()
+        self._site.connections.discard(self)
+        lines = [b"%b: %b\r\n" % pair for pair in exchange.raw]
+        head = b"%b %b HTTP/1.1\r\n%b\r\n" % (b"GET", self._target, b"".join(lines))
+        self._transport.set_protocol(after)
+        after.connection_made(self._transport)
+        after.data_received(head + rest)
+        return True
 
     def _feed_odd_method(self, data: bytes) -> bool:
         """Read a request whose method llhttp does not know: any token is one, and 405 or a route's affair.

@@ -32,6 +32,9 @@ _LIBC = ctypes.CDLL(None)
 _QUICK_END_S = 5.0
 _QUICK_ENDS = 3
 _RESPAWN_WAIT_S = 0.5
+_WS_MESSAGE_BYTES = 1024 * 1024
+# How often a silent WebSocket client is asked, and how long it may take to answer.
+_WS_PING_S = 20.0
 # What a worker gets beyond the time of its requests.
 _KILL_AFTER_S = 2.0
 
@@ -173,7 +176,11 @@ class _Server(uvicorn.Server):
             uvicorn.Config(
                 app,
                 http=self._connect,  # type: ignore[arg-type]  # whatever makes a protocol will do
-                ws="none",
+                ws="websockets-sansio",
+                ws_max_size=_WS_MESSAGE_BYTES,
+                ws_ping_interval=_WS_PING_S,
+                ws_ping_timeout=_WS_PING_S,
+                ws_per_message_deflate=False,
                 lifespan="on",
                 log_config=None,
                 access_log=False,
@@ -201,6 +208,18 @@ class _Server(uvicorn.Server):
     def answer(self, exchange: Exchange) -> asyncio.Task[None]:
         """As `Site.answer`."""
         return asyncio.get_running_loop().create_task(self._app.door.serve(exchange))
+
+    def upgraded(self, exchange: Exchange) -> asyncio.Protocol | None:
+        """As `Site.upgraded`: WebSocket, where the app has a route for it."""
+        upgrade = next((value for name, value in exchange.raw if name == b"upgrade"), b"")
+        if exchange.method != "GET" or upgrade.lower() != b"websocket":
+            return None
+        if not self._app.takes_websocket(exchange.raw_path):
+            return None
+        protocol: asyncio.Protocol = self.config.ws_protocol_class(  # type: ignore[call-arg, misc]
+            config=self.config, server_state=self.server_state, app_state={}
+        )
+        return protocol
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -40,6 +40,7 @@ class Echo:
     cuts: bool = False
     reads_body: bool = True
     port: int = 0
+    after: "Parrot | None" = None
     clients: "list[Client]" = field(default_factory=list)
 
     def now_s(self) -> float:
@@ -50,6 +51,9 @@ class Echo:
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
         return task
+
+    def upgraded(self, _exchange: Exchange) -> asyncio.Protocol | None:
+        return self.after
 
     async def _answer(self, exchange: Exchange) -> None:
         self.exchanges.append(exchange)
@@ -84,6 +88,17 @@ class Echo:
             exchange.abort()
         else:
             await exchange.send_part(b"", more=False)
+
+
+class Parrot(asyncio.Protocol):
+    """Another protocol, which says back what it hears."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.transport.write(data)
 
 
 @pytest.fixture
@@ -514,6 +529,22 @@ async def test_an_upgrade_that_nobody_takes_is_ignored(echo: Echo) -> None:
     assert (status, headers[b"connection"]) == (200, b"close")
     assert await client.is_closed()
     assert len(echo.seen) == 1
+
+
+async def test_an_upgrade_that_is_taken_hands_the_connection_over(echo: Echo) -> None:
+    """The other protocol gets the request's octets, what follows at once, and all that comes later."""
+    echo.after = Parrot()
+    client = await Client.connect(echo)
+    ask = b"GET /a?b HTTP/1.1\r\nhost: x\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n"
+
+    client.send(ask + b"first")
+    heard = await client.reader.readexactly(len(ask) + 5)
+    client.send(b"second")
+
+    assert heard == ask + b"first"
+    assert await client.reader.readexactly(6) == b"second"
+    assert echo.connections == set()
+    assert echo.seen == []
 
 
 async def test_a_reader_that_takes_nothing_holds_the_writer_back(echo: Echo) -> None:
