@@ -117,7 +117,6 @@ NOT_BUILT: dict[str, dict[str, str]] = {
         **_all("response caching", "cache invalidates"),
         "idempotency": "idempotency keys",
         "fallback": "fallbacks",
-        "read_mask": "read masks",
         "websocket": "WebSocket",
     },
     "AggregateFile": {

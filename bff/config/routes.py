@@ -54,6 +54,15 @@ class AlsoBinding(Binding):
         return self
 
 
+class ReadMask(Block):
+    """`routes[].read_mask`: clients ask for a part of the reply (AIP-157)."""
+
+    param: Annotated[str, Field(min_length=1, max_length=64)] = "$fields"
+    """The query parameter."""
+    mode: Literal["prune", "forward"] = "prune"
+    """`prune`: the gateway cuts the reply; `forward`: the service is asked by `x-goog-fieldmask`."""
+
+
 class Route(Policies, Binding):
     """`routes[]`: one operation and how clients reach it."""
 
@@ -71,6 +80,8 @@ class Route(Policies, Binding):
     """Unset = the file's."""
     status: Annotated[int, Field(ge=200, le=299)] = 200
     """Status of a success."""
+    read_mask: ReadMask | None = None
+    """Lets clients name the fields of the reply that they want; unset = they get all."""
     docs: bool = True
     """Whether OpenAPI shows it."""
     auth: AuthRules | None = None

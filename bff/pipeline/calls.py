@@ -59,12 +59,18 @@ class Bound(Struct, kw_only=True, eq=False):
             raise ClientError("BODY_NOT_ALLOWED")
         return Inputs(ticket=ticket, message=binder.bind(match.captures, request.query, body))
 
-    async def call(self, request: Request, inputs: Inputs) -> UnaryReply:
-        """The one call, under the request's deadline. Raises REPLY_TOO_LARGE beyond `caps.reply`."""
+    async def call(
+        self, request: Request, inputs: Inputs, more: tuple[tuple[str, str | bytes], ...] = ()
+    ) -> UnaryReply:
+        """The one call, under the request's deadline, with `more` metadata.
+
+        Raises REPLY_TOO_LARGE beyond `caps.reply`.
+        """
+        metadata = self.metadata(request, inputs.ticket.permit.principal)
         reply = await self.stack.unary(
             self.operation,
             inputs.message,
-            self.metadata(request, inputs.ticket.permit.principal),
+            (*metadata, *more) if more else metadata,
             request.deadline_s,
             request.calls,
             want_metadata=self.outward is not None,

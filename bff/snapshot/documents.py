@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from bff.core.exchange import Json
+from bff.pipeline.read_masks import Masked
 from bff.snapshot.routes import ServedBinding
 from bff.transcoding.openapi import OpenApiOperation, render_openapi
 
@@ -26,6 +27,7 @@ def _operation(served: ServedBinding) -> OpenApiOperation:
         http_method=binding.method,
         template=binding.template,
         method=method,
+        parameters=_parameters(served),
         body=binding.body,
         response_body=binding.response_body,
         status=served.status,
@@ -34,4 +36,19 @@ def _operation(served: ServedBinding) -> OpenApiOperation:
         limited=served.route.limits is not None,
         streaming=_STREAM_TYPES if method.server_streaming else (),
         tags=(method.service.rpartition(".")[2],),
+    )
+
+
+def _parameters(served: ServedBinding) -> tuple[Json, ...]:
+    """What a client may send beside the fields of the request."""
+    work = served.route.work
+    if not isinstance(work, Masked):
+        return ()
+    return (
+        {
+            "name": work.read_mask.parameter,
+            "in": "query",
+            "description": "Fields of the reply that are wanted, with commas between; none or * = all.",
+            "schema": {"type": "string"},
+        },
     )

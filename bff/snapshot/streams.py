@@ -17,6 +17,7 @@ from bff.pipeline.client_streams import ClientStreamed, Conversation
 from bff.pipeline.form_bodies import FORM, MULTIPART, FormBound
 from bff.pipeline.framings import EventFields
 from bff.pipeline.intake import Elements, Intake, Pieces
+from bff.pipeline.read_masks import Masked
 from bff.pipeline.streams import Streamed, StreamForm
 from bff.transcoding.binding import Binder, judge_content_type
 from bff.transcoding.elements import ArraySplitter, LineSplitter, Splitter
@@ -29,7 +30,7 @@ from bff.transcoding.switches import Switches
 __all__ = ["StreamFault", "Work", "file_field", "stream_form", "with_body"]
 
 Replying = Unary | Download | Streamed
-Work = Replying | ClientStreamed | Conversation
+Work = Replying | ClientStreamed | Conversation | Masked
 MakeBinder = Callable[[MessageType, bool], Binder]
 
 _FORMS = {"form": FORM, "multipart": MULTIPART}

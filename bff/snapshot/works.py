@@ -2,14 +2,16 @@
 
 from collections.abc import Callable
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from bff.config.documents import Placed
 from bff.config.gateway import GatewayFile
 from bff.config.policies import Caps
 from bff.config.presets import preset_of
+from bff.config.routes import ReadMask as WrittenMask
 from bff.core.schema import HttpBinding, MessageType
 from bff.pipeline.calls import Bound, Download, PickyUnary, Unary
+from bff.pipeline.read_masks import Masked
 from bff.pipeline.streams import Streamed
 from bff.snapshot.bindings import Entry, rule_problem
 from bff.snapshot.crossing import (
@@ -32,6 +34,7 @@ from bff.transcoding.binding import (
 from bff.transcoding.forms import http_body_reader
 from bff.transcoding.json_codec import Codec
 from bff.transcoding.path_template import Template
+from bff.transcoding.read_masks import ReadMask
 from bff.transcoding.switches import Switches
 
 __all__ = ["Rule", "WorkCompiler"]
@@ -71,8 +74,41 @@ class WorkCompiler:
 
     def compile(self, rule: Rule) -> Work | None:
         """The work of a rule; None where a problem was noted."""
+        if not self._is_maskable(rule):
+            return None
         replying = self._replying(rule)
-        return replying and self._with_body(rule, replying)
+        work = replying and self._with_body(rule, replying)
+        written = _read_mask(rule)
+        if written is None or not isinstance(work, Unary):
+            return work
+        read_mask = ReadMask(
+            parameter=written.param,
+            message=rule.entry.method.output,
+            response_body=rule.binding.response_body,
+            proto_names=rule.switches.names == "proto",
+            max_parameters=self._max_parameters,
+            switches=rule.switches,
+        )
+        return Masked(unary=work, read_mask=read_mask, forwards=written.mode == "forward")
+
+    def _is_maskable(self, rule: Rule) -> bool:
+        """Note a problem where a read mask is written and cannot be."""
+        entry, written = rule.entry, _read_mask(rule)
+        if written is None:
+            return True
+        method = entry.method
+        place: tuple[str | int, ...] = ("routes", entry.index, "read_mask")
+        if method.server_streaming or method.client_streaming:
+            message, hint = f"{method.name} is a stream", "read masks are for unary methods"
+        elif method.output.full_name == _HTTP_BODY:
+            message, hint = f"{method.name} answers with a file", "a file has no fields"
+        elif method.input.by_name.get(written.param.partition(".")[0]) is not None:
+            message = f"`{written.param}` is a field of the request already"
+            place, hint = (*place, "param"), "name a parameter of its own, such as $fields"
+        else:
+            return True
+        self._find.add(entry.file, message, *place, hint=hint)
+        return False
 
     def _replying(self, rule: Rule) -> Unary | Download | Streamed | None:
         """The work as the method's reply asks for it."""
@@ -99,7 +135,7 @@ class WorkCompiler:
             body=rule.binding.body,
             max_parameters=self._max_parameters,
             patch_mask=rule.switches.patch_mask and rule.binding.method == "PATCH",
-            switches=rule.switches,
+            switches=_passing_over(rule),
         )
 
     def _writer(self, rule: Rule) -> Callable[[bytes], bytes]:
@@ -197,3 +233,16 @@ class WorkCompiler:
             self._find.note(rule_problem(rule.binding, made.message + "; " + made.hint))
             return None
         return made
+
+
+def _read_mask(rule: Rule) -> WrittenMask | None:
+    found: WrittenMask | None = rule.levels.nearest("read_mask")
+    return found
+
+
+def _passing_over(rule: Rule) -> Switches:
+    """The switches, under which the parameter of a read mask names no field of the request."""
+    written, switches = _read_mask(rule), rule.switches
+    if written is None or written.param in switches.query_ignore:
+        return switches
+    return structs.replace(switches, query_ignore=(*switches.query_ignore, written.param))

@@ -53,6 +53,7 @@ class Echo:
 
     def __init__(self) -> None:
         self.message: bytes | None = None
+        self.metadata: Metadata = ()
         self.failure: UpstreamError | None = None
 
     async def unary(
@@ -64,7 +65,7 @@ class Echo:
         *,
         want_metadata: bool = False,
     ) -> UnaryReply:
-        self.message = message
+        self.message, self.metadata = message, metadata
         if self.failure is not None:
             raise self.failure
         return UnaryReply(message)
