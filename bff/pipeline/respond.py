@@ -14,7 +14,7 @@ import msgspec
 from bff.core.errors import GatewayBug, GatewayError, UpstreamError
 from bff.core.exchange import Json, Reply, Request
 from bff.core.media import accepts
-from bff.core.status import HTTP_OF_CODE, MASKED_CODES, Code
+from bff.core.status import HTTP_OF_CODE, MASKED_CODES, REASONS, Code
 from bff.pipeline.route import Tools
 from bff.transcoding import rpc_status
 
@@ -23,12 +23,21 @@ __all__ = ["bug_reply", "error_body", "error_reply", "error_text", "error_tree",
 _JSON = (b"content-type", b"application/json")
 _NO_STORE = (b"cache-control", b"no-store")
 _NOSNIFF = (b"x-content-type-options", b"nosniff")
-_MAX_MESSAGE_CHARS = 1024
+_MAX_MESSAGE_BYTES = 1024
+# Controls, line and paragraph separators, and what turns the direction of the text that follows.
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+# A reason as AIP-193 has it; others of a service's making are no part of a URL.
+_REASON = re.compile(r"[A-Z][A-Z0-9_]{0,62}")
 # What is left when even the error cannot be written.
 _LAST_RESORT = (
     b'{"error":{"code":500,"message":"The gateway failed.","status":"INTERNAL","details":[]}}'
 )
-_RETRY_INFO = "type.googleapis.com/google.rpc.RetryInfo"
+_ERROR_INFO = "google.rpc.ErrorInfo"
+_RETRY_INFO = "google.rpc.RetryInfo"
+_REQUEST_INFO = "google.rpc.RequestInfo"
+_BAD_REQUEST = "google.rpc.BadRequest"
+# What may be read of a service whose words are hidden.
+_ALWAYS_SHOWN = frozenset({_ERROR_INFO, _RETRY_INFO})
 _WAITABLE = frozenset({429, 503})
 # Types of the IANA registry of HTTP problem types; all others are our own.
 _IANA_TYPES = {
@@ -41,6 +50,7 @@ _IANA_TYPES = {
         "TOO_MANY_FAILURES": "abnormal-usage-detected",
     }.items()
 }
+_INTERNAL = REASONS["INTERNAL"].status
 # Of a 401 that a service gave; ours bring the challenge of their cause.
 _UNAUTHENTICATED = HTTP_OF_CODE[Code.UNAUTHENTICATED]
 _WWW = b"www-authenticate"
@@ -55,25 +65,21 @@ def public_message(error: GatewayError, *, hidden: bool = True) -> str:
     if isinstance(error, UpstreamError) and error.origin == "service":
         if hidden and error.code in MASKED_CODES:
             return MASKED_CODES[error.code]
-        shown = "".join(c for c in error.message if c.isprintable())[:_MAX_MESSAGE_CHARS]
-        return shown or error.public
+        shown = _CONTROLS.sub("", error.message).encode()[:_MAX_MESSAGE_BYTES]
+        return shown.decode(errors="ignore") or error.public
     return error.public
 
 
 def error_tree(error: GatewayError, request: Request, tools: Tools) -> dict[str, Json]:
     """The `error` object of AIP-193: code (HTTP), message, status (gRPC name), details."""
     hidden = error.code.name not in tools.shown_errors.get(request.route_id, ())
-    details: list[Json] = []
     message = public_message(error, hidden=hidden)
-    if isinstance(error, UpstreamError) and error.details_bin:
-        # The message of the details says the same as grpc-message, and that one is always there.
-        _, decoded = rpc_status.decode_details(error.details_bin, error.code, tools.codec)
-        details = _shown_details(decoded, masked=hidden and error.code in MASKED_CODES)
-    present = {detail.get("@type") for detail in details if isinstance(detail, dict)}
+    details = _details_of_service(error, tools, hidden=hidden)
+    present = set(map(_kind, details))
     for made in _own_details(error, request, tools):
-        if made["@type"] not in present:
+        if _kind(made) not in present:
             details.append(made)
-        elif error.metadata and made["@type"] == _ERROR_INFO:
+        elif error.metadata and _kind(made) == _ERROR_INFO:
             _add_metadata(details, error.metadata)
     return {
         "code": error.status,
@@ -83,25 +89,31 @@ def error_tree(error: GatewayError, request: Request, tools: Tools) -> dict[str,
     }
 
 
-_ERROR_INFO = "type.googleapis.com/google.rpc.ErrorInfo"
-
-
 def _add_metadata(details: list[Json], metadata: dict[str, str]) -> None:
     """What we know beside the service's own ErrorInfo, such as which source of a screen failed."""
     for index, detail in enumerate(details):
-        if isinstance(detail, dict) and detail.get("@type") == _ERROR_INFO:
+        if _kind(detail) == _ERROR_INFO:
             details[index] = {**detail, "metadata": {**metadata, **detail.get("metadata", {})}}
 
 
-_ALWAYS_SHOWN = frozenset(
-    f"type.googleapis.com/google.rpc.{name}" for name in ("ErrorInfo", "RetryInfo", "RequestInfo")
-)
+def _kind(detail: Json) -> str:
+    """The full name of a detail's type, whatever host its URL names."""
+    name: str = detail["@type"].rpartition("/")[2]
+    return name
 
 
-def _shown_details(details: list[Json], *, masked: bool) -> list[Json]:
-    if not masked:
-        return list(details)
-    return [d for d in details if isinstance(d, dict) and d.get("@type") in _ALWAYS_SHOWN]
+def _details_of_service(error: GatewayError, tools: Tools, *, hidden: bool) -> list[Json]:
+    """What a client may read of a service's details; its RequestInfo gives way to ours."""
+    if not isinstance(error, UpstreamError) or not error.details_bin:
+        return []
+    # The message of the details says the same as grpc-message, and that one is always there.
+    _, decoded = rpc_status.decode_details(error.details_bin, error.code, tools.codec)
+    masked = hidden and error.code in MASKED_CODES
+    return [
+        detail
+        for detail in decoded
+        if (kind := _kind(detail)) != _REQUEST_INFO and (not masked or kind in _ALWAYS_SHOWN)
+    ]
 
 
 def _own_details(error: GatewayError, request: Request, tools: Tools) -> list[dict[str, Json]]:
@@ -124,21 +136,28 @@ def _status_tree(error: GatewayError, request: Request, tools: Tools) -> dict[st
 def _problem_tree(error: GatewayError, request: Request, tools: Tools) -> dict[str, Json]:
     """An RFC 9457 problem; its type is the reason, its title the sentence that goes with it."""
     hidden = error.code.name not in tools.shown_errors.get(request.route_id, ())
-    kebab = error.reason.lower().replace("_", "-")
+    details = {_kind(each): each for each in _details_of_service(error, tools, hidden=hidden)}
+    reason = details.get(_ERROR_INFO, {}).get("reason") or error.reason
+    if not _REASON.fullmatch(reason):
+        reason = error.reason
+    kebab = reason.lower().replace("_", "-")
     tree: dict[str, Json] = {
-        "type": _IANA_TYPES.get(error.reason, f"https://{tools.domain}/problems/{kebab}"),
+        "type": _IANA_TYPES.get(reason, f"https://{tools.domain}/problems/{kebab}"),
         "title": error.row.text,
         "status": error.status,
         "detail": public_message(error, hidden=hidden),
         "instance": request.path,
         "code": error.told_code.name,
-        "reason": error.reason,
+        "reason": reason,
         "request_id": request.request_id,
     }
-    if error.violations:
+    faults = [(each.field, each.description) for each in error.violations] or [
+        (each.get("field", ""), each.get("description", ""))
+        for each in details.get(_BAD_REQUEST, {}).get("fieldViolations", ())
+    ]
+    if faults:
         tree["errors"] = [
-            {"pointer": json_pointer(each.field), "detail": each.description}
-            for each in error.violations
+            {"pointer": json_pointer(field), "detail": text} for field, text in faults
         ]
     return tree
 
@@ -196,7 +215,7 @@ def _rendered(
         if form == "problem":
             return (b"content-type", _PROBLEM.encode()), _encode(tree)
         return _JSON, _encode({"error": tree} if form == "aip193" else tree)
-    except (msgspec.ValidationError, TypeError, ValueError, UnicodeError):
+    except (TypeError, ValueError, OverflowError, RecursionError):
         return _JSON, _LAST_RESORT
 
 
@@ -215,7 +234,7 @@ def _asked_wait_s(error: UpstreamError, tools: Tools) -> float | None:
         return None
     _, details = rpc_status.decode_details(error.details_bin, error.code, tools.codec)
     for detail in details:
-        if isinstance(detail, dict) and detail.get("@type") == _RETRY_INFO:
+        if _kind(detail) == _RETRY_INFO:
             # ProtoJSON of a Duration: seconds and "s"; one that is not set is absent.
             return float(str(detail.get("retryDelay", "0s")).removesuffix("s"))
     return None
@@ -228,6 +247,9 @@ def error_reply(error: GatewayError, request: Request, tools: Tools) -> Reply:
     if error.retry_after_s is None and isinstance(error, UpstreamError) and error.details_bin:
         error.retry_after_s = _asked_wait_s(error, tools)
     content_type, body = _rendered(error, request, tools)
+    if body is _LAST_RESORT:
+        request.reason = "INTERNAL"
+        return Reply(_INTERNAL, [content_type, _NO_STORE, _NOSNIFF], body, reason="INTERNAL")
     headers = [content_type, _NO_STORE, _NOSNIFF, *error.headers]
     if error.retry_after_s is not None:
         headers.append((b"retry-after", str(max(1, math.ceil(error.retry_after_s))).encode()))
@@ -242,4 +264,4 @@ def bug_reply(request: Request, tools: Tools) -> Reply:
     """500 for what cannot happen; nothing of the exception is shown."""
     request.reason = "INTERNAL"
     content_type, body = _rendered(GatewayBug(""), request, tools)
-    return Reply(500, [content_type, _NO_STORE, _NOSNIFF], body, reason="INTERNAL")
+    return Reply(_INTERNAL, [content_type, _NO_STORE, _NOSNIFF], body, reason="INTERNAL")

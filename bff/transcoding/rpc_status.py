@@ -37,8 +37,10 @@ def decode_details(details_bin: bytes, code: Code, codec: Codec) -> tuple[str | 
         return None, []
     details: dict[str, Json] = {}
     for url, octets in status.details[:_MAX_DETAILS]:
-        if url.rpartition("/")[2] not in _DROPPED:
-            details.setdefault(url, codec.any_tree(url, octets))
+        kind = url.rpartition("/")[2]
+        # Without a name there is nothing that a client could tell it by.
+        if kind and kind not in _DROPPED and kind not in details:
+            details[kind] = codec.any_tree(url, octets)
     return status.message, list(details.values())
 
 

@@ -6,11 +6,13 @@ from typing import Any
 
 import msgspec
 import pytest
+from google.rpc import error_details_pb2, status_pb2
 
 from bff.cli.offline import compile_offline
-from bff.core.errors import ClientError, GatewayError, LimitedError, Violation
+from bff.core.errors import ClientError, GatewayError, LimitedError, UpstreamError, Violation
 from bff.core.exchange import Request
 from bff.core.headers import Headers
+from bff.core.status import Code
 from bff.pipeline.respond import bug_reply, error_reply, error_text, json_pointer
 from bff.pipeline.route import Tools
 from tests.support.config_files import write
@@ -108,6 +110,47 @@ def test_type_of_a_problem(tools: Tools, error: GatewayError, kind: str) -> None
     assert json.loads(error_reply(error, a_request("problem"), tools).body)["type"] == kind
 
 
+@pytest.mark.rule("transcoding.150")
+def test_a_problem_tells_what_the_service_tells(tools: Tools) -> None:
+    """Its own reason, and its field violations as pointers."""
+    status = status_pb2.Status(code=int(Code.INVALID_ARGUMENT))
+    info = error_details_pb2.ErrorInfo(reason="OUT_OF_STOCK", domain="orders")
+    bad = error_details_pb2.BadRequest()
+    bad.field_violations.add(field="items[2].quantity", description="only 3 are left")
+    for detail in (info, bad):
+        status.details.add().Pack(detail)
+    error = UpstreamError(
+        "INVALID_ARGUMENT",
+        code=Code.INVALID_ARGUMENT,
+        message="no stock",
+        details_bin=status.SerializeToString(),
+    )
+
+    shown = json.loads(error_reply(error, a_request("problem"), tools).body)
+
+    assert shown["reason"] == "OUT_OF_STOCK"
+    assert shown["type"] == "https://api.example.com/problems/out-of-stock"
+    assert shown["errors"] == [{"pointer": "#/items/2/quantity", "detail": "only 3 are left"}]
+
+
+@pytest.mark.rule("transcoding.150", "transcoding.153")
+@pytest.mark.parametrize("reason", ["", "out of stock", "../x", "A" * 64])
+def test_a_services_reason_that_is_none_is_not_put_into_a_url(tools: Tools, reason: str) -> None:
+    status = status_pb2.Status(code=int(Code.INTERNAL))
+    status.details.add().Pack(error_details_pb2.ErrorInfo(reason=reason))
+    bad = error_details_pb2.BadRequest()
+    bad.field_violations.add(field="secret", description="secret")
+    status.details.add().Pack(bad)
+    error = UpstreamError(
+        "UNKNOWN", code=Code.INTERNAL, message="secret", details_bin=status.SerializeToString()
+    )
+
+    reply = error_reply(error, a_request("problem"), tools)
+
+    assert json.loads(reply.body)["reason"] == "UNKNOWN"
+    assert b"secret" not in reply.body
+
+
 @pytest.mark.rule("transcoding.125")
 @pytest.mark.parametrize(
     ("form", "keys"),
@@ -140,6 +183,7 @@ def test_error_that_cannot_be_written_is_a_constant(tools: Tools, form: str) -> 
 
     reply = error_reply(error, a_request(form), tools)
 
+    assert reply.status == 500
     assert json.loads(reply.body)["error"]["status"] == "INTERNAL"
 
 

@@ -137,6 +137,7 @@ def test_a_faulty_wire_shows_nothing_of_itself(tools: Tools) -> None:
     assert SECRET.encode() not in reply.body
 
 
+@pytest.mark.rule("transcoding.153")
 def test_words_of_a_service_are_cleaned_and_cut(tools: Tools) -> None:
     error = UpstreamError(
         "NOT_FOUND", code=Code.NOT_FOUND, message="no\x00 such\r\n\x1b[31m thing" + "x" * 5_000
@@ -146,6 +147,18 @@ def test_words_of_a_service_are_cleaned_and_cut(tools: Tools) -> None:
 
     assert shown.startswith("no such[31m thingxxx")
     assert len(shown) == 1024
+
+
+@pytest.mark.rule("transcoding.153")
+def test_words_in_any_script_stay_whole(tools: Tools) -> None:
+    """What only looks empty is no control; what turns the text around is cut. 1 KiB is octets."""
+    words = "pas\u00a0de plat\u3000\u0644\u200c\u0627 \U0001f468\u200d\U0001f373"
+
+    spaced = UpstreamError("NOT_FOUND", code=Code.NOT_FOUND, message=words + "\u202e\u2028\x85")
+    long = UpstreamError("NOT_FOUND", code=Code.NOT_FOUND, message="a" + "\u00e9" * 1024)
+
+    assert error_tree(spaced, a_request(), tools)["message"] == words
+    assert error_tree(long, a_request(), tools)["message"] == "a" + "\u00e9" * 511
 
 
 @pytest.mark.rule("transcoding.151")
@@ -172,6 +185,44 @@ def test_a_detail_of_an_unknown_type_stays_as_octets(tools: Tools) -> None:
     details = error_tree(error, a_request(), tools)["details"]
 
     assert {"@type": "type.googleapis.com/own.Thing", "value": "AQI="} in details
+
+
+@pytest.mark.rule("transcoding.152")
+def test_a_detail_without_a_type_is_nothing(tools: Tools) -> None:
+    status = status_pb2.Status(code=int(Code.NOT_FOUND))
+    status.details.extend([AnyMessage(), AnyMessage(type_url="x/", value=b"\1")])
+    error = UpstreamError("NOT_FOUND", code=Code.NOT_FOUND, details_bin=status.SerializeToString())
+
+    assert kinds(error_tree(error, a_request(), tools)) == ["ErrorInfo", "RequestInfo"]
+
+
+@pytest.mark.rule("transcoding.149", "transcoding.159")
+def test_the_id_of_the_request_is_the_gateways(tools: Tools) -> None:
+    """The one that x-request-id has; a service's own stands in the service's log."""
+    theirs = error_details_pb2.RequestInfo(request_id="theirs", serving_data=SECRET)
+    error = UpstreamError(
+        "NOT_FOUND", code=Code.NOT_FOUND, details_bin=packed(theirs, code=Code.NOT_FOUND)
+    )
+
+    reply = error_reply(error, a_request(), tools)
+
+    shown = [d for d in body(reply)["details"] if d["@type"].endswith(".RequestInfo")]
+    assert [detail["requestId"] for detail in shown] == ["request-1"]
+    assert SECRET.encode() not in reply.body
+
+
+@pytest.mark.rule("transcoding.149")
+def test_each_type_of_detail_stands_once_whatever_host_names_it(tools: Tools) -> None:
+    status = status_pb2.Status(code=int(Code.NOT_FOUND))
+    for host, reason in (("type.googleapis.com", "FIRST"), ("types.example", "SECOND")):
+        info = error_details_pb2.ErrorInfo(reason=reason).SerializeToString()
+        status.details.append(AnyMessage(type_url=f"{host}/google.rpc.ErrorInfo", value=info))
+    error = UpstreamError("NOT_FOUND", code=Code.NOT_FOUND, details_bin=status.SerializeToString())
+
+    shown = error_tree(error, a_request(), tools)
+
+    assert kinds(shown) == ["ErrorInfo", "RequestInfo"]
+    assert shown["details"][0]["reason"] == "FIRST"
 
 
 @pytest.mark.rule("transcoding.154")
@@ -250,9 +301,14 @@ def test_details_for_the_log_never_reach_the_client(tools: Tools) -> None:
 
 @pytest.mark.rule("transcoding.159")
 def test_an_error_that_cannot_be_written_is_a_constant_one(tools: Tools) -> None:
-    reply = error_reply(ClientError("NO_ROUTE", "\ud800"), a_request(), tools)
+    request = a_request()
+    fields = ((b"allow", b"GET"),)
 
-    assert body(reply)["status"] == "INTERNAL"
+    reply = error_reply(ClientError("NO_ROUTE", "\ud800", headers=fields), request, tools)
+
+    assert (body(reply)["code"], body(reply)["status"]) == (500, "INTERNAL")
+    assert (reply.status, reply.reason, request.reason) == (500, "INTERNAL", "INTERNAL")
+    assert b"allow" not in dict(reply.headers)
 
 
 def test_a_bug_shows_nothing_but_itself(tools: Tools) -> None:
