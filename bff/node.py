@@ -11,7 +11,7 @@ import signal
 import socket
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import count
 from multiprocessing.process import BaseProcess
@@ -20,14 +20,18 @@ from pathlib import Path
 from msgspec import Struct
 
 from bff.control.accepted import write_accepted
+from bff.control.held_types import HeldTypes
 from bff.control.link import Drain, Hello, Link, LinkClosed, Loaded, Reload, WorkerState
+from bff.control.type_refresh import TypeRefresh
 from bff.control.watch import watch_files
-from bff.core.ports import SystemClock
+from bff.core.ports import SystemClock, system_random
 from bff.core.problems import Problem, Where
 from bff.fronts.admin_server import AdminServer, admin_app
 from bff.fronts.health import NodeView
 from bff.fronts.listener import ListenerSettings
 from bff.fronts.listener_process import end_listener, listener_process
+from bff.snapshot.route_difference import RouteDifference, compare_routes
+from bff.snapshot.type_sources import Sources
 from bff.telemetry.exposition import CONTENT_TYPE, NodeTotals
 from bff.telemetry.line_writer import LineWriter
 from bff.telemetry.logs import EventLog
@@ -52,11 +56,15 @@ class NodeSettings(Struct, frozen=True, kw_only=True):
 class Checked(Struct, frozen=True, kw_only=True):
     """What the files on disk are worth: a version with its content, or problems.
 
-    `needs_restart` are changes that only a restart takes over.
+    `routes` are fingerprints of the version's routes. `needs_restart` are changes that only a
+    restart takes over; `refused` says why new types of services are not in this version.
     """
 
     version: str = ""
     content: bytes = b""
+    sources: Sources = Sources(sets=())
+    routes: Mapping[str, str] = {}
+    refused: tuple[Problem, ...] = ()
     problems: tuple[Problem, ...] = ()
     needs_restart: tuple[str, ...] = ()
 
@@ -72,13 +80,19 @@ class _Worker:
 
 
 class Node:
-    """The running node. `check` judges the files on disk and says what is wrong with them."""
+    """The running node. `check` judges the files on disk and says what is wrong with them.
+
+    `held` are the types of running services, from which `check` takes them; `first` is what the
+    node started with.
+    """
 
     def __init__(
         self,
         settings: NodeSettings,
         *,
         check: Callable[[], Checked],
+        held: HeldTypes,
+        first: Checked,
         log: EventLog,
         metrics_folder: Path,
         accepted: Path,
@@ -99,6 +113,14 @@ class Node:
         # What the node itself counts, beside its workers.
         self._metrics = Metrics()
         self._changed = asyncio.Event()
+        # One change at a time, whoever saw it: the watch, a signal, or new types.
+        self._reloading = asyncio.Lock()
+        self._routes = first.routes
+        self._held = held
+        self.types = TypeRefresh(
+            held, log=log, metrics=self._metrics, clock=SystemClock(), random=system_random()
+        )
+        self.types.tell_refused(first.refused, self._version)
 
     def view(self) -> NodeView:
         """What health shows."""
@@ -117,6 +139,7 @@ class Node:
         ]
         details += [f"{key} changed; a restart takes it over" for key in self._needs_restart]
         details += [f"last change refused: {text}" for text in self._refused]
+        details += self.types.details()
         return NodeView(
             started=self._started,
             reasons=tuple(reasons),
@@ -203,9 +226,12 @@ class Node:
             return []
 
     async def reload(self) -> None:
-        """The files changed: judge them, and only if they are sound tell the workers to swap."""
+        """Files or types changed: judge them, and only if they are sound tell the workers to swap."""
+        async with self._reloading:
+            await self._reload()
+
+    async def _reload(self) -> None:
         checked = await self._judge()
-        version = checked.version
         if checked.problems:
             self._metrics.counter("bff_config_refused_total", "check").add()
             self._refused = tuple(str(problem) for problem in checked.problems[:20])
@@ -213,10 +239,11 @@ class Node:
                 self._log.note("config_refused", problem=str(problem), live=self._version)
             return
         self._refused = ()
+        self.types.tell_refused(checked.refused, self._version)
         if checked.needs_restart != self._needs_restart:
             self._needs_restart = checked.needs_restart
             self._log.note("restart_needed", keys=", ".join(checked.needs_restart))
-        if version == self._version:
+        if checked.version == self._version:
             return
         before = await asyncio.to_thread(self._accepted.read_bytes)
         # First, so that a worker that starts meanwhile has the same as those that swap.
@@ -233,8 +260,20 @@ class Node:
             for text in answers[0].problems:
                 self._log.note("config_refused", problem=text, live=self._version)
             return
-        self._version = version
-        self._log.note("config_applied", version=version, workers=applied, of=len(answers))
+        self._version = checked.version
+        self._log.note("config_applied", version=checked.version, workers=applied, of=len(answers))
+        await self._follow(checked)
+
+    async def _follow(self, checked: Checked) -> None:
+        """What the node itself does once a version is live: tell the routes, keep the types."""
+        difference = compare_routes(self._routes, checked.routes)
+        self._routes = checked.routes
+        if difference:
+            self._log.note("routes_changed", version=checked.version, **_told(difference))
+        why = await asyncio.to_thread(self._held.accept, checked.sources)
+        if why:
+            self._log.note("state_not_written", why=why)
+        self.types.follow_plan()
 
     async def _judge(self) -> Checked:
         """What the check says; a fault of the check itself refuses the change and ends nothing."""
@@ -282,13 +321,15 @@ def run_node(
     *,
     load_app: Callable[[str, str], object],
     check: Callable[[], Checked],
+    held: HeldTypes,
+    first: Checked,
     on_ready: Callable[[], None],
     accepted: Path,
 ) -> int:
     """Run until SIGTERM or SIGINT; returns the exit code.
 
     `load_app` gets the link's socket path and the folder for tables of metrics; `accepted` is the
-    file that workers load.
+    file that workers load. For `check`, `held` and `first` see `Node`.
 
     The listener is forked before any loop, thread or channel exists here.
     """
@@ -305,11 +346,16 @@ def run_node(
         link_socket.listen(128)
         listening.start()
         try:
-            return asyncio.run(
-                _supervise(
-                    settings, link_socket, listening, check, on_ready, metrics_folder, accepted
-                )
+            make_node = partial(
+                Node,
+                settings,
+                check=check,
+                held=held,
+                first=first,
+                metrics_folder=metrics_folder,
+                accepted=accepted,
             )
+            return asyncio.run(_supervise(settings, link_socket, listening, make_node, on_ready))
         finally:
             end_listener(listening, settings.listener.finish_s)
 
@@ -318,15 +364,13 @@ async def _supervise(
     settings: NodeSettings,
     link_socket: socket.socket,
     listening: BaseProcess,
-    check: Callable[[], Checked],
+    make_node: Callable[..., Node],
     on_ready: Callable[[], None],
-    metrics_folder: Path,
-    accepted: Path,
 ) -> int:
     lines = LineWriter(fd=2, count_dropped=lambda _reason, _lines: None)
     lines.start()
     log = EventLog(write=lines.write, clock=SystemClock())
-    node = Node(settings, check=check, log=log, metrics_folder=metrics_folder, accepted=accepted)
+    node = make_node(log=log)
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -344,9 +388,11 @@ async def _supervise(
         serving = tasks.create_task(admin.serve())
         watching = tasks.create_task(_watch(node, settings.watched))
         hearing = tasks.create_task(_reload_on(look_again, node))
+        refreshing = tasks.create_task(node.types.run(node.reload))
         code = await _until_end(node, stop, gone, listening, on_ready)
         watching.cancel()
         hearing.cancel()
+        refreshing.cancel()
         admin.should_exit = True
         await serving
     loop.remove_reader(listening.sentinel)
@@ -399,3 +445,12 @@ async def _watch(node: Node, watched: tuple[Path, ...]) -> None:
     if watched:
         async for _changes in watch_files(watched):
             await node.reload()
+
+
+def _told(difference: RouteDifference) -> dict[str, str | int]:
+    """How many routes of each kind, and their names; a log line cuts them where they are too long."""
+    fields: dict[str, str | int] = {}
+    for kind in ("added", "removed", "changed"):
+        names = getattr(difference, kind)
+        fields |= {kind: len(names), f"{kind}_routes": ", ".join(names)}
+    return fields

@@ -3,20 +3,24 @@
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from msgspec import Struct
+
 from bff.config.documents import Document
 from bff.config.load import load
-from bff.core.errors import GatewayBug
+from bff.control.held_types import HeldTypes
+from bff.core.errors import ConfigError, GatewayBug
 from bff.core.events import silent
 from bff.core.ports import SystemClock, system_random
+from bff.core.problems import Problem, Where
 from bff.ratelimit.limiter import LocalStore, RemoteStore
 from bff.ratelimit.memory_store import MemoryStore
-from bff.snapshot.compiler import Compiled, Compiler, read_sources
+from bff.snapshot.compiler import Compiled, Compiler
 from bff.snapshot.parts import Parts
-from bff.transcoding.sources import SourceSet
+from bff.snapshot.type_sources import Sources, read_sources
 from bff.upstream.upstream import Endpoint, UpstreamSettings
 from bff.wire.channel import Channel, Metadata, UnaryReply
 
-__all__ = ["compile_offline", "compile_with_sources"]
+__all__ = ["Judged", "compile_held", "compile_offline"]
 
 
 class _NoChannel:
@@ -49,14 +53,62 @@ def _connect(_settings: UpstreamSettings, _endpoint: Endpoint) -> Channel:
     return _NoChannel()  # type: ignore[return-value] # never called, so its exact types do not matter
 
 
+class Judged(Struct, frozen=True, kw_only=True, eq=False):
+    """A sound configuration. `refused` says why the newest types of a service do not fit it, if they do not."""
+
+    document: Document
+    sources: Sources
+    compiled: Compiled
+    refused: tuple[Problem, ...] = ()
+
+
 def compile_offline(mappings: Path) -> tuple[Document, Compiled]:
-    """Load, check and compile. Raises ConfigError with every problem."""
-    document, _, compiled = compile_with_sources(mappings)
+    """Load, check and compile. Services that give their types themselves are asked for them.
+
+    One that is down is judged by what a node has stored of it, with a warning. Raises ConfigError
+    with every problem.
+    """
+    document = load(mappings)
+    held = HeldTypes()
+    held.gather(document)
+    compiled = _compile(document, read_sources(document, fetch=held.newest))
+    compiled.warnings += tuple(
+        Problem(
+            Where("descriptors"),
+            f"{origin}: judged by the types that a node has stored: {why}",
+            severity="warning",
+        )
+        for origin, why in held.unreached()
+    )
     return document, compiled
 
 
-def compile_with_sources(mappings: Path) -> tuple[Document, list[SourceSet], Compiled]:
-    """As `compile_offline`, with the descriptors that were read on the way."""
+def compile_held(mappings: Path, held: HeldTypes) -> Judged:
+    """As `compile_offline`, for a node: types that are new and do not fit give way to those that do.
+
+    Raises ConfigError with every problem.
+    """
+    document = load(mappings)
+    held.gather(document)
+    try:
+        sources = read_sources(document, fetch=held.newest, present=held.origins)
+        return Judged(document=document, sources=sources, compiled=_compile(document, sources))
+    except ConfigError as error:
+        if not held.has_newer():
+            raise
+        try:
+            sources = read_sources(document, fetch=held.last_good, present=held.origins)
+            compiled = _compile(document, sources)
+        except ConfigError:
+            # With either types something is wrong; what is written for the newest is what to mend.
+            raise error from None
+        held.refuse(str(error.problems[0]))
+        return Judged(
+            document=document, sources=sources, compiled=compiled, refused=tuple(error.problems)
+        )
+
+
+def _compile(document: Document, sources: Sources) -> Compiled:
     clock = SystemClock()
 
     def make_store(_settings: object) -> LocalStore | RemoteStore:
@@ -69,6 +121,4 @@ def compile_with_sources(mappings: Path) -> tuple[Document, list[SourceSet], Com
         connect=_connect,
         make_store=make_store,
     )
-    document = load(mappings)
-    sources = read_sources(document)
-    return document, sources, Compiler(parts).compile(document, sources)
+    return Compiler(parts).compile(document, sources)

@@ -10,16 +10,19 @@ import msgspec
 import typer
 
 from bff.app import WorkerSettings, worker_app
-from bff.cli.offline import compile_with_sources
+from bff.cli.offline import Judged, compile_held
 from bff.cli.report import errors, print_problems
 from bff.config.documents import Document
 from bff.config.gateway import Listener
 from bff.control.accepted import pack, write_accepted
+from bff.control.held_types import HeldTypes
 from bff.core.errors import ConfigError
 from bff.fronts.listen_ports import free_port, why_not_bindable
 from bff.fronts.listener import ListenerSettings, ListenerTls, check_tls
 from bff.node import Checked, NodeSettings, run_node
 from bff.ratelimit.shared_store import create_table
+from bff.snapshot.route_difference import fingerprints
+from bff.snapshot.type_sources import files_of_types
 
 __all__ = ["serve"]
 
@@ -37,18 +40,26 @@ def serve(
     ] = None,
 ) -> None:
     """Serve the mapped routes. Exit 2: refused to start, with every reason."""
+    held = HeldTypes()
     try:
-        document, sources, compiled = compile_with_sources(mappings)
+        judged = compile_held(mappings, held)
     except ConfigError as error:
         print_problems(error.problems)
         errors.print(f"not started: {len(error.problems)} problem(s)", style="red")
         raise typer.Exit(_REFUSED) from None
-    print_problems(compiled.warnings)
-    settings = _node_settings(document, compiled.tools.version, mappings, watch, workers)
+    print_problems(judged.compiled.warnings)
+    if why := held.accept(judged.sources):
+        errors.print(
+            f"types of services cannot be stored for the next start: {why}", style="yellow"
+        )
+    settings = _node_settings(
+        judged.document, judged.compiled.tools.version, mappings, watch, workers
+    )
     with tempfile.TemporaryDirectory(prefix="bff-run-") as folder:
         accepted = Path(folder) / "accepted"
-        write_accepted(accepted, pack(document, sources))
-        code = _run(document, settings, mappings, ready_file, accepted)
+        first = _checked(judged)
+        write_accepted(accepted, first.content)
+        code = _run(judged.document, settings, mappings, ready_file, accepted, held, first)
     raise typer.Exit(code)
 
 
@@ -58,6 +69,8 @@ def _run(
     mappings: Path,
     ready_file: Path | None,
     accepted: Path,
+    held: HeldTypes,
+    first: Checked,
 ) -> int:
     buckets = ""
     if settings.listener.workers > 1:
@@ -81,19 +94,35 @@ def _run(
 
     def check() -> Checked:
         try:
-            now, sources, compiled = compile_with_sources(mappings)
+            judged = compile_held(mappings, held)
         except ConfigError as error:
             return Checked(problems=tuple(error.problems))
-        fixed = _fixed_at_start(now)
+        fixed = _fixed_at_start(judged.document)
         changed = tuple(key for key, value in fixed.items() if started_with[key] != value)
-        return Checked(
-            version=compiled.tools.version, content=pack(now, sources), needs_restart=changed
-        )
+        return msgspec.structs.replace(_checked(judged), needs_restart=changed)
 
     def on_ready() -> None:
         _say_ready(settings, ready_file)
 
-    return run_node(settings, load_app=load_app, check=check, on_ready=on_ready, accepted=accepted)
+    return run_node(
+        settings,
+        load_app=load_app,
+        check=check,
+        held=held,
+        first=first,
+        on_ready=on_ready,
+        accepted=accepted,
+    )
+
+
+def _checked(judged: Judged) -> Checked:
+    return Checked(
+        version=judged.compiled.tools.version,
+        content=pack(judged.document, judged.sources),
+        sources=judged.sources,
+        routes=fingerprints(judged.compiled),
+        refused=judged.refused,
+    )
 
 
 def _fixed_at_start(document: Document) -> dict[str, object]:
@@ -161,12 +190,8 @@ def _node_settings(
 
 
 def _watched(document: Document, mappings: Path) -> tuple[Path, ...]:
-    gateway = document.gateway
-    sources = [
-        gateway.resolve(text, "gateway", "protos", index)
-        for index, text in enumerate(gateway.value.gateway.protos)
-    ]
-    return (mappings.resolve(), *(source.resolve() for source in sources))
+    """The mapping files, and whatever on disk the types come from."""
+    return (mappings.resolve(), *(path.resolve() for path in files_of_types(document)))
 
 
 def _tls(document: Document, entry: Listener) -> ListenerTls | None:

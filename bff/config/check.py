@@ -179,7 +179,7 @@ def _overruled_paths(document: Document) -> Iterator[Problem]:
 def _types(document: Document) -> Iterator[Problem]:
     gateway = document.gateway
     if document.services and not (gateway.value.gateway.protos or gateway.value.descriptors):
-        message = "there are no types: services need the .proto files or a descriptor set"
+        message = "there are no types: services need .proto files, a descriptor set or reflection"
         yield gateway.problem(message, "gateway", hint="add gateway.protos", code="BFF-C039")
 
 

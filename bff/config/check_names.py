@@ -6,6 +6,7 @@ from typing import Any
 
 from bff.config.blocks import KeyPath
 from bff.config.documents import Document, Placed
+from bff.config.gateway import REFLECTION
 from bff.config.policies import BUILT_IN_TIERS
 from bff.config.routes import ServiceFile
 from bff.core.problems import Problem, nearest
@@ -36,7 +37,7 @@ def check_names(document: Document) -> Iterator[Problem]:
         if not _UPSTREAM.fullmatch(name):
             message = "the name of an upstream has letters, digits, - and _, at most 63"
             yield gateway.problem(message, "upstreams", name, code="BFF-C015", at_key=True)
-    yield from _gateway(gateway, policies)
+    yield from _gateway(gateway, policies, upstreams)
     for service in document.services:
         yield from _service(service, upstreams, policies)
     for aggregate in document.aggregates:
@@ -68,9 +69,10 @@ def _unknown(
     return placed.problem(message, *path, hint=hint, code="BFF-C030")
 
 
-def _gateway(gateway: Placed[Any], policies: set[str]) -> Iterator[Problem]:
+def _gateway(gateway: Placed[Any], policies: set[str], upstreams: list[str]) -> Iterator[Problem]:
     value = gateway.value
     yield from _policies(gateway, ("limit",), value.limit, policies)
+    yield from _reflections(gateway, upstreams)
     stores = {"memory", *_names(gateway, "stores")}
     if value.limiter.store not in stores:
         yield _unknown(gateway, ("limiter", "store"), "store", value.limiter.store, stores)
@@ -80,6 +82,20 @@ def _gateway(gateway: Placed[Any], policies: set[str]) -> Iterator[Problem]:
             if tier not in tiers:
                 path = ("auth", "issuers", name, "tier_map", claim)
                 yield _unknown(gateway, path, "tier", tier, tiers)
+
+
+def _reflections(gateway: Placed[Any], upstreams: list[str]) -> Iterator[Problem]:
+    """Upstreams whose types are asked of themselves."""
+    for index, text in enumerate(gateway.value.gateway.protos):
+        name = text.removeprefix(REFLECTION)
+        if name != text and name not in upstreams:
+            path: KeyPath = ("gateway", "protos", index)
+            yield _unknown(gateway, path, "upstream", name, upstreams)
+    for index, source in enumerate(gateway.value.descriptors):
+        name = source.reflection
+        if name is not None and name not in upstreams:
+            path = ("descriptors", index, "reflection")
+            yield _unknown(gateway, path, "upstream", name, upstreams)
 
 
 def _service(

@@ -33,7 +33,9 @@ from bff.config.values import (
 
 __all__ = [
     "IDENTITY_NAMES",
+    "REFLECTION",
     "Admin",
+    "Control",
     "Descriptor",
     "Drain",
     "GatewayBlock",
@@ -87,18 +89,28 @@ def _one_or_many(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+REFLECTION = "reflection://"
+
+
 def _check_source(text: str) -> str:
-    if text.startswith("reflection://"):
-        message = "`reflection://` (descriptors by server reflection) is not built in this version"
-        raise refuse(message, hint="name a folder of .proto files or a *.binpb", code="BFF-C016")
-    if not text:
-        raise refuse("expected a folder of .proto files or a *.binpb, got an empty text")
+    if not text or text == REFLECTION:
+        what = "folder of .proto files, a *.binpb or reflection://UPSTREAM"
+        raise refuse(
+            f"expected a {what}, got {text!r}" if text else f"expected a {what}, got an empty text"
+        )
     return text
 
 
-ProtoSource = Annotated[
-    str, BeforeValidator(lambda v: _check_source(v) if isinstance(v, str) else v)
-]
+def _check_folder(text: str) -> str:
+    if text.startswith(REFLECTION):
+        hint = f"write `reflection: {text.removeprefix(REFLECTION) or 'UPSTREAM'}`"
+        raise refuse("`protos` is a folder of .proto files here", hint=hint)
+    if not text:
+        raise refuse("expected a folder of .proto files, got an empty text")
+    return text
+
+
+ProtoSource = Annotated[str, AfterValidator(_check_source)]
 
 
 def _check_realm(name: str) -> str:
@@ -117,7 +129,7 @@ class GatewayBlock(Block):
     domain: str | None = None
     """Domain of errors and of problem URLs."""
     protos: Seq[ProtoSource] = ()
-    """Folders of .proto files, or *.binpb; the short form of `descriptors`."""
+    """Folders of .proto files, *.binpb or reflection://UPSTREAM; the short form of `descriptors`."""
     listen: Annotated[Seq[Listener], Field(min_length=1), BeforeValidator(_one_or_many)] = (
         Listener(address="127.0.0.1:8080"),
     )
@@ -144,16 +156,37 @@ class GatewayBlock(Block):
 class Descriptor(Block):
     """`descriptors[]`: one set of types."""
 
-    protos: ProtoSource | None = None
+    protos: Annotated[str, AfterValidator(_check_folder)] | None = None
     """Folder of .proto files."""
-    set: str | None = None
+    set: Annotated[str, Field(min_length=1)] | None = None
     """File with a descriptor set."""
+    reflection: str | None = None
+    """Upstream that gives its types itself, by server reflection."""
+    services: Annotated[Seq[str], Field(min_length=1)] | None = None
+    """With `reflection`: the services wanted; unset = all that it lists but those of grpc.*."""
+    every: Annotated[Duration, Field(ge=1)] = 60.0
+    """With `reflection`: how often it is asked again; least 1s."""
+    required: bool = True
+    """`false`: without this source the node starts without its routes."""
+    service_config: str | None = None
+    """File with a google service config (YAML or JSON), whose `http: rules:` beat the annotations."""
 
     @model_validator(mode="after")
     def _has_one_source(self) -> "Descriptor":
-        if (self.protos is None) == (self.set is None):
-            raise refuse("a set of types has either `protos` or `set`")
+        if sum(source is not None for source in (self.protos, self.set, self.reflection)) != 1:
+            raise refuse("a set of types has one of `protos`, `set` and `reflection`")
+        if self.reflection is None:
+            for key in ("services", "every"):
+                if key in self.model_fields_set:
+                    raise refuse(f"`{key}` belongs to a set of types by `reflection`")
         return self
+
+
+class Control(Block):
+    """`control`: how versions are kept."""
+
+    state: Annotated[str, Field(min_length=1), Unit("folder")] | None = None
+    """Folder for the last good state, such as types by reflection; unset = `state` where the node was started."""
 
 
 def _check_redis(value: Any) -> Any:
@@ -189,6 +222,7 @@ class GatewayFile(Policies):
     gateway: GatewayBlock = GatewayBlock()
     descriptors: Seq[Descriptor] = ()
     """Sets of types."""
+    control: Control = Control()
     stores: Named[Store] = Field(default_factory=dict)
     limiter: LimiterBlock = LimiterBlock()
     upstreams: Annotated[Named[Upstream], Field(max_length=256)] = Field(default_factory=dict)

@@ -27,7 +27,6 @@ NOT_BUILT: dict[str, dict[str, str]] = {
     "GatewayFile": {
         "cache_store": "response caching",
         "idempotency_keys": "idempotency keys",
-        "control": "publishing of versions",
         "batch": "client-defined batches",
         "operations": "registered GraphQL documents",
     },
@@ -44,11 +43,10 @@ NOT_BUILT: dict[str, dict[str, str]] = {
         "tls": "TLS of the admin listener",
         "hosts": "host names of the admin listener",
     },
-    "Descriptor": {
-        **_all("descriptors by server reflection", "reflection services every"),
-        "required": "starting without a set of types",
-        "service_config": "google service-config files",
-    },
+    "Control": _all(
+        "publishing of versions",
+        "store seed edits fail_on canary on_refusal old_streams signing_key",
+    ),
     "Store": {"tls": "TLS to a store"},
     "Upstream": {
         "discover": "service discovery",

@@ -5,18 +5,17 @@ must not reach a worker that happens to start just then, and no two workers may 
 """
 
 import pickle
-from collections.abc import Sequence
 from pathlib import Path
 
 from bff.config.documents import Document
-from bff.transcoding.sources import SourceSet
+from bff.snapshot.type_sources import Sources
 
 __all__ = ["pack", "read_accepted", "write_accepted"]
 
 
-def pack(document: Document, sources: Sequence[SourceSet]) -> bytes:
+def pack(document: Document, sources: Sources) -> bytes:
     """The checked document and its descriptors as octets. Secrets are in it as references only."""
-    return pickle.dumps((document, list(sources)))
+    return pickle.dumps((document, sources))
 
 
 def write_accepted(path: Path, content: bytes) -> None:
@@ -27,7 +26,7 @@ def write_accepted(path: Path, content: bytes) -> None:
     partial.rename(path)
 
 
-def read_accepted(path: Path) -> tuple[Document, list[SourceSet]]:
+def read_accepted(path: Path) -> tuple[Document, Sources]:
     """What `pack` was given."""
     # Written by the node into a folder that only its user may enter, and read by its own children.
     document, sources = pickle.loads(path.read_bytes())  # noqa: S301 - see above

@@ -95,11 +95,15 @@ class JoinField(Struct, frozen=True, kw_only=True):
 
 
 class SchemaFault(Struct, frozen=True):
-    """What is wrong, at which key of the mapping (`graphql.joins.Order.customer.keys`), and the fix."""
+    """What is wrong, at which key of the mapping (`graphql.joins.Order.customer.keys`), and the fix.
+
+    `is_missing_type`: a join onto a type that the schema does not have.
+    """
 
     path: str
     message: str
     hint: str = ""
+    is_missing_type: bool = False
 
 
 class GqlSchema(Struct, frozen=True, kw_only=True, eq=False):
@@ -350,7 +354,8 @@ class _Builder:
         if parent is None:
             known = nearest(join.type, self._types.output_names)
             hint = f"did you mean '{known}'?" if known else ""
-            self._fault(join.path, f"there is no type '{join.type}'", hint)
+            message = f"there is no type '{join.type}'"
+            self._faults.append(SchemaFault(join.path, message, hint, is_missing_type=True))
             return
         if entity is None:
             return

@@ -5,9 +5,7 @@ documents. A compiler lives as long as its worker and remembers what earlier sna
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 from msgspec import Struct
@@ -17,11 +15,13 @@ from bff.config.documents import Document
 from bff.config.gateway import GatewayFile
 from bff.core.errors import ConfigError
 from bff.core.problems import Problem
+from bff.core.schema import Method
 from bff.pipeline.documents import Page, Pages, page_route, static_route
 from bff.pipeline.route import CompiledRoute, Tools
 from bff.ratelimit.address_buckets import AddressBuckets
 from bff.ratelimit.bucket import Bucket
 from bff.ratelimit.limiter import Limiter
+from bff.snapshot.absent import without_absent
 from bff.snapshot.documents import openapi_of
 from bff.snapshot.findings import Findings
 from bff.snapshot.graphql import GraphqlCompiler
@@ -30,14 +30,15 @@ from bff.snapshot.policies import PolicyCompiler
 from bff.snapshot.routes import RouteCompiler, ServedBinding
 from bff.snapshot.screens import ScreenCompiler
 from bff.snapshot.stores import store_settings
+from bff.snapshot.type_sources import Sources
 from bff.snapshot.upstreams import UpstreamCompiler
 from bff.transcoding.descriptors import Descriptors
 from bff.transcoding.json_codec import Codec
 from bff.transcoding.path_template import parse_template
 from bff.transcoding.route_trie import RouteTrie
-from bff.transcoding.sources import SourceSet, compile_protos, read_descriptor_set
+from bff.transcoding.sources import SourceSet
 
-__all__ = ["Compiled", "Compiler", "read_sources"]
+__all__ = ["Compiled", "Compiler"]
 
 
 class Compiled(Struct, kw_only=True, eq=False):
@@ -47,54 +48,11 @@ class Compiled(Struct, kw_only=True, eq=False):
     lease: Lease
     routes: tuple[CompiledRoute, ...]
     served: tuple[ServedBinding, ...]
+    # Operations of aggregates and GraphQL, by "upstream.Method" and "package.Service/Method".
+    methods: Mapping[str, Method]
     openapi: bytes
     sdl: str
     warnings: tuple[Problem, ...]
-
-
-def read_sources(document: Document) -> list[SourceSet]:
-    """Descriptors of every source that the gateway file names. Blocks: call it off the loop.
-
-    Raises ConfigError.
-    """
-    sets: list[SourceSet] = []
-    folders: list[Path] = []
-    problems: list[Problem] = []
-    for text, path in _written_sources(document.gateway.value):
-        place = document.gateway.resolve(text, *path)
-        if place.is_dir():
-            folders.append(place)
-        elif place.exists():
-            _collect(partial(_add_set, place, sets), problems)
-        else:
-            hint = "paths are relative to this file"
-            problems.append(document.gateway.problem(f"there is no {text}", *path, hint=hint))
-    if folders and not problems:
-        _collect(lambda: sets.append(compile_protos(folders)), problems)
-    if problems:
-        raise ConfigError(problems)
-    return sets
-
-
-def _add_set(place: Path, sets: list[SourceSet]) -> None:
-    sets.append(read_descriptor_set(place))
-
-
-def _written_sources(gateway: GatewayFile) -> Iterator[tuple[str, tuple[str | int, ...]]]:
-    for index, text in enumerate(gateway.gateway.protos):
-        yield text, ("gateway", "protos", index)
-    for index, source in enumerate(gateway.descriptors):
-        if source.protos is not None:
-            yield source.protos, ("descriptors", index, "protos")
-        if source.set is not None:
-            yield source.set, ("descriptors", index, "set")
-
-
-def _collect(read: Callable[[], None], problems: list[Problem]) -> None:
-    try:
-        read()
-    except ConfigError as error:
-        problems.extend(error.problems)
 
 
 class Compiler:
@@ -110,12 +68,13 @@ class Compiler:
         self._failures: tuple[object, AddressBuckets] | None = None
         self._descriptors: tuple[str, Descriptors, Codec] | None = None
 
-    def compile(self, document: Document, sources: list[SourceSet]) -> Compiled:
+    def compile(self, document: Document, sources: Sources) -> Compiled:
         """A snapshot of this document. Raises ConfigError with every problem."""
         gateway = document.gateway
         find = Findings()
         lease = Lease()
-        descriptors, codec = self._types(sources)
+        descriptors, codec = self._types(sources.sets)
+        whole, document = document, without_absent(document, descriptors, sources, find)
         policies = PolicyCompiler(
             gateway, self._parts, lease, find, self._failure_buckets(gateway.value)
         )
@@ -132,7 +91,9 @@ class Compiler:
         )
         for service in document.services:
             routes.compile(service)
-        upstreams.check_operation_names(routes.methods_at)
+        if document is whole:
+            # Without some types nobody can tell a wrong name from one that is still to come.
+            upstreams.check_operation_names(routes.methods_at)
         screens = ScreenCompiler(gateway=gateway, routes=routes, policies=policies, find=find)
         compiled_routes = [binding.route for binding in routes.served]
         for aggregate in document.aggregates:
@@ -146,6 +107,7 @@ class Compiler:
             policies=policies,
             find=find,
             page=pages.graphiql_page if pages is not None else None,
+            is_partial=document is not whole,
         )
         front = graphql.compile(document.services, trie)
         if front is not None:
@@ -180,12 +142,13 @@ class Compiler:
             lease=lease,
             routes=tuple(compiled_routes),
             served=tuple(routes.served),
+            methods=routes.methods,
             openapi=openapi,
             sdl=front.sdl if front is not None else "",
-            warnings=(*document.warnings, *find.warnings),
+            warnings=(*document.warnings, *sources.warnings, *find.warnings),
         )
 
-    def _types(self, sources: list[SourceSet]) -> tuple[Descriptors, Codec]:
+    def _types(self, sources: Sequence[SourceSet]) -> tuple[Descriptors, Codec]:
         """Equal sources give the same types and codec again: building them is the dear part."""
         key = ",".join(source.digest for source in sources)
         if self._descriptors is None or self._descriptors[0] != key:

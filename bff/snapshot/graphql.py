@@ -33,7 +33,10 @@ class CompiledGraphql(Struct, kw_only=True, eq=False):
 
 
 class GraphqlCompiler:
-    """Compiles every `graphql` block into one schema. `page` is GraphiQL, where it is wanted."""
+    """Compiles every `graphql` block into one schema. `page` is GraphiQL, where it is wanted.
+
+    `is_partial`: a source of types is not there, so joins may lack the type they stand on.
+    """
 
     def __init__(
         self,
@@ -43,12 +46,14 @@ class GraphqlCompiler:
         policies: PolicyCompiler,
         find: Findings,
         page: Page | None = None,
+        is_partial: bool = False,
     ) -> None:
         self._gateway = gateway
         self._routes = routes
         self._policies = policies
         self._find = find
         self._page = page
+        self._is_partial = is_partial
         # Which file wrote a root field or join: the schema's faults name only the key.
         self._files: dict[str, Placed[ServiceFile]] = {}
 
@@ -68,12 +73,23 @@ class GraphqlCompiler:
                 self._add_root(file, "mutations", name, mutation, fields)
             for name, join in block.joins.items():
                 self._add_join(file, name, join, joins)
-        if not fields:
+        if not fields or (self._is_partial and all(field.kind != "query" for field in fields)):
             return None
         schema, faults = build_schema(fields, joins)
+        unplaced = {fault.path for fault in faults if fault.is_missing_type}
+        if unplaced and self._is_partial:
+            for path in unplaced:
+                self._warn_unplaced(path)
+            schema, faults = build_schema(fields, [j for j in joins if j.path not in unplaced])
         for fault in faults:
             self._note(fault.path, fault.message, fault.hint)
         return self._serve(schema, trie) if schema is not None and not faults else None
+
+    def _warn_unplaced(self, path: str) -> None:
+        block, kind, name = path.split(".", 2)
+        message = f"the join {name} is left out: its type is not there, as a source of types is not"
+        file = self._files[path]
+        self._find.warn(file.problem(message, block, kind, name, severity="warning"))
 
     def _note(self, path: str, message: str, hint: str) -> None:
         for key, file in self._files.items():

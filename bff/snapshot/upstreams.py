@@ -24,7 +24,7 @@ from bff.upstream.upstream import (
 from bff.wire.grpcio import TlsSettings
 from bff.wire.http2.lane import LaneSettings
 
-__all__ = ["UpstreamCompiler"]
+__all__ = ["UpstreamCompiler", "read_tls"]
 
 # Without `concurrency` written; the cap that an adaptive limit would have.
 _DEFAULT_LIMIT = 200
@@ -47,13 +47,9 @@ class UpstreamCompiler:
 
     def _settings(self, name: str, upstream: Upstream) -> UpstreamSettings | None:
         retry = upstream.retry
-        try:
-            tls = self._tls(name, upstream)
-        except ConfigError as error:
-            for problem in error.problems:
-                self._find.add(
-                    self._gateway, problem.message, "upstreams", name, "tls", hint=problem.hint
-                )
+        known = len(self._find.problems)
+        tls = read_tls(self._gateway, name, upstream, self._find)
+        if len(self._find.problems) > known:
             return None
         return UpstreamSettings(
             name=name,
@@ -73,30 +69,6 @@ class UpstreamCompiler:
                 header_memo=upstream.header_memo,
             ),
         )
-
-    def _tls(self, name: str, upstream: Upstream) -> TlsSettings | None:
-        written = upstream.tls
-        if isinstance(written, str):
-            return None
-        files: dict[str, bytes | None] = {}
-        for key in ("ca", "cert"):
-            text = getattr(written, key)
-            files[key] = self._read(name, key, text) if text else None
-        return TlsSettings(
-            ca=files["ca"],
-            name=written.name,
-            cert=files["cert"],
-            key=written.key.resolve().encode() if written.key else None,
-        )
-
-    def _read(self, name: str, key: str, text: str) -> bytes | None:
-        path: Path = self._gateway.resolve(text, "upstreams", name, "tls", key)
-        try:
-            return path.read_bytes()
-        except OSError as error:
-            message = f"the file {text} cannot be read: {error.strerror}"
-            self._find.add(self._gateway, message, "upstreams", name, "tls", key)
-            return None
 
     def operation(self, upstream: str, method: Method, *, bound_to: str) -> Operation:
         """The operation of a method at an upstream; `bound_to` is an HTTP method, or "" for none.
@@ -170,3 +142,35 @@ def _breaker(upstream: Breaker | str, own: Breaker | str | None) -> BreakerSetti
     levels = [level for level in (upstream, own) if isinstance(level, Breaker)]
     merged = effective(Breaker, *levels)
     return BreakerSettings(min_calls=merged.min_calls, failures=merged.failures, slow=merged.slow)
+
+
+def read_tls(
+    gateway: Placed[GatewayFile], name: str, upstream: Upstream, find: Findings
+) -> TlsSettings | None:
+    """The TLS settings of an upstream with its files and its key; None: clear text, or problems noted."""
+    written = upstream.tls
+    if isinstance(written, str):
+        return None
+    files: dict[str, bytes | None] = {}
+    for key in ("ca", "cert"):
+        text = getattr(written, key)
+        files[key] = _read(gateway, name, key, text, find) if text else None
+    try:
+        private = written.key.resolve().encode() if written.key else None
+    except ConfigError as error:
+        for problem in error.problems:
+            find.add(gateway, problem.message, "upstreams", name, "tls", hint=problem.hint)
+        return None
+    return TlsSettings(ca=files["ca"], name=written.name, cert=files["cert"], key=private)
+
+
+def _read(
+    gateway: Placed[GatewayFile], name: str, key: str, text: str, find: Findings
+) -> bytes | None:
+    path: Path = gateway.resolve(text, "upstreams", name, "tls", key)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        message = f"the file {text} cannot be read: {error.strerror}"
+        find.add(gateway, message, "upstreams", name, "tls", key)
+        return None

@@ -93,6 +93,17 @@ FAMILIES: dict[str, Family] = {
             "bff_config_info", "version environment", "1 for the version that is served.", "max"
         ),
         _counter("bff_config_refused_total", "stage", "Versions of the configuration refused."),
+        _counter(
+            "bff_descriptor_refreshes_total",
+            "source result",
+            "Services asked again for their types; result is changed, unchanged or failed.",
+        ),
+        _gauge(
+            "bff_descriptors_stale",
+            "source",
+            "1 where what is served may not be what the service has now.",
+            "max",
+        ),
         _counter("bff_jwks_fetches_total", "issuer result", "Fetches of key sets."),
         _counter(
             "bff_telemetry_dropped_total", "signal reason", "Log lines and other signals lost."

@@ -121,6 +121,7 @@ class _Reader:
         self.files = files
         self.pool = pool
         self.digest = sha256("".join(source.digest for source in sets).encode()).hexdigest()
+        self.rules = {name: rule for source in sets for name, rule in source.rules.items()}
         self.messages: dict[str, MessageType] = {}
         self.enums: dict[str, EnumType] = {}
         self.services: dict[str, Service] = {}
@@ -326,6 +327,10 @@ class _Reader:
     def _read_bindings(
         self, service: str, proto: MethodDescriptorProto, positions: Positions, path: _Path
     ) -> tuple[HttpBinding, ...]:
+        ruled = self.rules.get(f"{service}.{proto.name}")
+        if ruled is not None:
+            # google/api/http.proto: a service config's rule overrides the annotation.
+            return ruled
         if not proto.HasField("options"):
             return ()
         try:

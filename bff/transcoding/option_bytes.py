@@ -10,7 +10,7 @@ from typing import Final
 
 from msgspec import Struct
 
-__all__ = ["HttpRule", "OptionError", "read_field_behaviors", "read_http_rule"]
+__all__ = ["HttpRule", "OptionError", "read_field_behaviors", "read_fields", "read_http_rule"]
 
 # google/api/annotations.proto and google/api/field_behavior.proto.
 _HTTP_OPTION: Final = 72295728
@@ -50,7 +50,7 @@ def read_http_rule(options: bytes) -> HttpRule | None:
     """
     parts = [
         _need_bytes(value, "the google.api.http option")
-        for number, value in _fields(options)
+        for number, value in read_fields(options)
         if number == _HTTP_OPTION
     ]
     # Concatenated encodings are the encoding of the merged message.
@@ -63,7 +63,7 @@ def read_field_behaviors(options: bytes) -> frozenset[int]:
     Raises OptionError.
     """
     found: set[int] = set()
-    for number, value in _fields(options):
+    for number, value in read_fields(options):
         if number != _FIELD_BEHAVIOR_OPTION:
             continue
         if isinstance(value, int):
@@ -81,7 +81,7 @@ def _read_rule(data: bytes, *, nested: bool) -> HttpRule:
     method = path = ""
     custom = b""
     additional: list[HttpRule] = []
-    for number, value in _fields(data):
+    for number, value in read_fields(data):
         if number in texts:
             texts[number] = _text(value)
         elif number in _VERBS:
@@ -108,7 +108,7 @@ def _read_rule(data: bytes, *, nested: bool) -> HttpRule:
 
 def _read_custom(data: bytes) -> tuple[str, str]:
     kind = path = ""
-    for number, value in _fields(data):
+    for number, value in read_fields(data):
         if number == 1:
             kind = _text(value)
         elif number == 2:
@@ -118,8 +118,11 @@ def _read_custom(data: bytes) -> tuple[str, str]:
     return kind, path
 
 
-def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Each field of a message in wire order: varints as int, everything else as bytes."""
+def read_fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """Each field of a message in wire order: varints as int, everything else as bytes.
+
+    Raises OptionError for bytes that are no message.
+    """
     at = 0
     while at < len(data):
         tag, at = _varint(data, at)

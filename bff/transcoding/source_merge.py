@@ -70,11 +70,29 @@ def _claim_services(
 
 
 def _bare(proto: FileDescriptorProto) -> bytes:
-    """A file without its positions and comments, which do not change its types."""
+    """A file without what does not change its types: positions, comments, JSON names that are usual.
+
+    A compiler writes every JSON name into a set; what a running service shows has only the unusual.
+    """
     bare = FileDescriptorProto()
     bare.CopyFrom(proto)
     bare.ClearField("source_code_info")
+    messages = list(bare.message_type)
+    while messages:
+        message = messages.pop()
+        messages += message.nested_type
+        for field in (*message.field, *message.extension):
+            if field.json_name == _usual_json_name(field.name):
+                field.ClearField("json_name")
+    for field in bare.extension:
+        field.ClearField("json_name")
     return bare.SerializeToString(deterministic=True)
+
+
+def _usual_json_name(name: str) -> str:
+    """As protoc makes it: underscores go, and the letter behind each is upper case."""
+    first, *rest = name.split("_")
+    return first + "".join(part[:1].upper() + part[1:] for part in rest)
 
 
 def load_pool(files: Iterable[SourceFile]) -> DescriptorPool:

@@ -21,12 +21,14 @@ from msgspec import Struct
 
 from bff.core.errors import ConfigError
 from bff.core.problems import Problem, Where
+from bff.core.schema import HttpBinding
 
 __all__ = [
     "MAX_FILES",
     "MAX_SET_BYTES",
     "SourceSet",
     "compile_protos",
+    "make_source",
     "read_descriptor_set",
     "sort_files",
 ]
@@ -49,8 +51,10 @@ _NOT_FOUND = "File not found."
 class SourceSet(Struct, frozen=True, kw_only=True):
     """One source's types. `files` is a FileDescriptorSet with its imports, dependencies first.
 
-    `origin` names the source for people. `texts` and `places` hold, where known, each file's text
-    and path by its proto name, so that a problem can point into it. `digest` is that of `files`.
+    `origin` names the source for people. `rules` are bindings that beat the annotations, by full
+    method name (`package.Service.Method`). `texts` and `places` hold, where known, each file's text
+    and path by its proto name, so that a problem can point into it. `digest` is that of `files` and
+    `rules`.
     """
 
     origin: str
@@ -58,6 +62,7 @@ class SourceSet(Struct, frozen=True, kw_only=True):
     digest: str
     texts: Mapping[str, str] = {}
     places: Mapping[str, str] = {}
+    rules: Mapping[str, tuple[HttpBinding, ...]] = {}
 
 
 def compile_protos(folders: Sequence[Path]) -> SourceSet:
@@ -96,11 +101,24 @@ def read_descriptor_set(path: Path) -> SourceSet:
     files = _parse_set(data, origin)
     if not files:
         raise ConfigError([Problem(Where(origin), "holds no files")])
+    return make_source(origin, files)
+
+
+def make_source(
+    origin: str,
+    files: list[FileDescriptorProto],
+    *,
+    places: Mapping[str, str] | None = None,
+) -> SourceSet:
+    """Parsed files as a source; Google's own are supplied where they lack. Blocks.
+
+    Raises ConfigError if another import is missing.
+    """
     files = _add_supplied(files)
     problems = _missing_imports(files, origin)
     if problems:
         raise ConfigError(problems)
-    return _source_set(origin, files)
+    return _source_set(origin, files, places=places)
 
 
 def sort_files(files: Iterable[FileDescriptorProto]) -> list[FileDescriptorProto]:

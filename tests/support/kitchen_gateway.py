@@ -20,8 +20,9 @@ from bff.core.headers import Headers
 from bff.core.ports import SystemClock, system_random
 from bff.pipeline.run import handle
 from bff.ratelimit.memory_store import MemoryStore
-from bff.snapshot.compiler import Compiled, Compiler, read_sources
+from bff.snapshot.compiler import Compiled, Compiler
 from bff.snapshot.parts import Parts
+from bff.snapshot.type_sources import read_sources
 from bff.wire.channel import Channel, Metadata, UnaryReply
 from tests.support.config_files import write
 from tests.support.proto_sets import KITCHEN, compile_set

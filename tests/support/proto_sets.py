@@ -4,9 +4,11 @@ import tempfile
 from importlib.resources import files
 from pathlib import Path
 
+import google.api
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from grpc_tools import protoc
 
-__all__ = ["KITCHEN", "compile_set"]
+__all__ = ["KITCHEN", "add_imports", "compile_set"]
 
 # One message with every kind of field that JSON knows.
 KITCHEN = """
@@ -58,6 +60,7 @@ def compile_set(text: str, **others: str) -> bytes:
             "protoc",
             f"-I{root}",
             f"-I{files('grpc_tools') / '_proto'}",
+            f"-I{Path(google.api.__path__[0]).parents[1]}",
             "--include_imports",
             f"--descriptor_set_out={out}",
             str(root / "test.proto"),
@@ -65,3 +68,14 @@ def compile_set(text: str, **others: str) -> bytes:
         if protoc.main(arguments) != 0:
             raise ValueError("the .proto text of this test does not compile")
         return out.read_bytes()
+
+
+def add_imports(data: bytes, count: int) -> bytes:
+    """The same set with `count` empty files more, which `test.proto` imports."""
+    whole = FileDescriptorSet.FromString(data)
+    top = next(file for file in whole.file if file.name == "test.proto")
+    for number in range(count):
+        name = f"empty_{number}.proto"
+        whole.file.add(name=name, package=f"empty{number}", syntax="proto3")
+        top.dependency.append(name)
+    return whole.SerializeToString()
