@@ -43,6 +43,7 @@ class StreamForm(Struct, kw_only=True, eq=False):
 
     write: Callable[[bytes], bytes]
     raw: Callable[[bytes], tuple[str, bytes]] | None = None
+    status: int = 200
     default_framing: str = "array"
     events: EventFields
     first_wait_s: float = 5.0
@@ -142,7 +143,7 @@ async def begin(
         raise
     frames = _frames(framing, first, feed, request, tools)
     stream = FrameStream(frames, feed, write_timeout_s=form.write_timeout_s)
-    return Reply(200, [(b"content-type", content_type), _NO_STORE, _NOSNIFF], stream=stream)
+    return Reply(form.status, [(b"content-type", content_type), _NO_STORE, _NOSNIFF], stream=stream)
 
 
 async def _first(

@@ -34,6 +34,7 @@ from bff.snapshot.type_sources import Sources
 from bff.snapshot.upstreams import UpstreamCompiler
 from bff.transcoding.descriptors import Descriptors
 from bff.transcoding.json_codec import Codec
+from bff.transcoding.openapi import colliding_operations
 from bff.transcoding.path_template import parse_template
 from bff.transcoding.route_trie import RouteTrie
 from bff.transcoding.sources import SourceSet
@@ -182,9 +183,13 @@ class Compiler:
         find: Findings,
     ) -> bytes:
         gateway = document.gateway.value.gateway
-        openapi = msgspec.json.encode(
-            openapi_of(gateway.name, routes.served, screens.documents, version)
+        tree = openapi_of(
+            gateway.name, routes.served, screens.documents, version, routes.service_comments
         )
+        for path, first, other in colliding_operations(tree):
+            message = f"{other} and {first} are both {path} in OpenAPI; it shows them as one"
+            find.warn(document.gateway.problem(message, "gateway", code="BFF-S004"))
+        openapi = msgspec.json.encode(tree)
         if gateway.openapi != "off":
             route = static_route(
                 gateway.openapi, openapi, "application/json", limits=policies.open_limits("openapi")

@@ -1,6 +1,7 @@
 """The OpenAPI document of the compiled routes, never of the protos alone."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 from bff.core.exchange import Json
 from bff.pipeline.read_masks import Masked
@@ -9,19 +10,36 @@ from bff.transcoding.openapi import OpenApiOperation, render_openapi
 
 __all__ = ["openapi_of"]
 
-_STREAM_TYPES = ("application/json", "application/x-ndjson", "text/event-stream")
+_FRAMINGS: Final = {
+    "array": "application/json",
+    "ndjson": "application/x-ndjson",
+    "sse": "text/event-stream",
+}
 
 
 def openapi_of(
-    title: str, served: Sequence[ServedBinding], screens: Sequence[OpenApiOperation], version: str
+    title: str,
+    served: Sequence[ServedBinding],
+    screens: Sequence[OpenApiOperation],
+    version: str,
+    services: Mapping[str, str] | None = None,
 ) -> Json:
-    """OpenAPI 3.1 of every documented route and aggregate."""
-    operations = [_operation(binding) for binding in served if binding.docs]
-    return render_openapi([*operations, *screens], title=title, version=version)
+    """OpenAPI 3.1 of every documented route and aggregate; `services` are comments by full name."""
+    shown = [binding for binding in served if binding.docs]
+    comments = services or {}
+    tags = {_tag(b.method.service): comments.get(b.method.service, "") for b in shown}
+    operations = [_operation(binding) for binding in shown]
+    return render_openapi([*operations, *screens], title=title, version=version, tags=tags)
+
+
+def _tag(service: str) -> str:
+    return service.rpartition(".")[2]
 
 
 def _operation(served: ServedBinding) -> OpenApiOperation:
-    method, binding = served.method, served.binding
+    method, binding, stream = served.method, served.binding, served.stream
+    # The usual framing first.
+    framings = sorted(_FRAMINGS, key=lambda name: name != stream.default)
     return OpenApiOperation(
         id=served.route.id,
         http_method=binding.method,
@@ -31,11 +49,15 @@ def _operation(served: ServedBinding) -> OpenApiOperation:
         body=binding.body,
         response_body=binding.response_body,
         status=served.status,
-        security=("jwt", "api_key") if served.secured else (),
+        security=served.kinds,
+        scopes=served.scopes,
         anonymous=not served.secured,
         limited=served.route.limits is not None,
-        streaming=_STREAM_TYPES if method.server_streaming else (),
-        tags=(method.service.rpartition(".")[2],),
+        streaming=tuple(_FRAMINGS[name] for name in framings) if method.server_streaming else (),
+        wrapped=stream.wrap,
+        resumable=method.server_streaming and stream.sse.resume is not None,
+        tags=(_tag(method.service),),
+        switches=served.switches.values,
     )
 
 

@@ -163,6 +163,17 @@ class PolicyCompiler:
 
     # Access
 
+    def credentials(self, levels: Sequence[AuthLevel]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Kinds of credential that count where these levels speak, and the scopes that all of them ask for."""
+        kinds: tuple[str, ...] = ("jwt",) if self._auth.issuers else ()
+        if self._auth.api_keys is not None:
+            kinds += ("api_key",)
+        for level, _, _ in levels:
+            if isinstance(level, ServiceRules) and level.any is not None:
+                kinds = tuple(kind for kind in kinds if kind in level.any)
+        scopes = [scope for level, _, _ in levels for scope in level.scopes]
+        return kinds, tuple(dict.fromkeys(scopes))
+
     def access(self, levels: Sequence[AuthLevel]) -> Access:
         """The rules of gateway, service and route, which add up; the nearest `required` holds."""
         required = self._auth.effective_default == "required"

@@ -8,6 +8,7 @@ from bff.auth.access import Access
 from bff.config.documents import Placed
 from bff.config.gateway import GatewayFile
 from bff.config.routes import ServiceFile
+from bff.config.switches import Stream
 from bff.core.problems import Problem
 from bff.core.schema import HttpBinding, Method, Service
 from bff.pipeline.route import CompiledRoute
@@ -40,6 +41,10 @@ class ServedBinding(Struct, frozen=True, kw_only=True):
     docs: bool
     secured: bool
     switches: RouteSwitches
+    stream: Stream
+    # Kinds of credential that count, and the scopes that they must have.
+    kinds: tuple[str, ...] = ()
+    scopes: tuple[str, ...] = ()
     status: int = 200
 
 
@@ -82,6 +87,11 @@ class RouteCompiler:
         """The form of errors where no route is known: the gateway's."""
         level = gateway_switch_level(self._gateway)
         return self._switches.compile([level]).values.error_format
+
+    @property
+    def service_comments(self) -> dict[str, str]:
+        """What the types say of each service."""
+        return {name: each.comment for name, each in self._descriptors.services.items()}
 
     @property
     def shown_errors(self) -> dict[str, frozenset[str]]:
@@ -188,16 +198,20 @@ class RouteCompiler:
             self._find.note(rule_problem(binding, message))
             return
         self._claim_id(entry, compiled.id)
+        kinds, scopes = self._policies.credentials(auth_levels)
         self.served.append(
             ServedBinding(
                 route=compiled,
                 method=method,
                 binding=binding,
                 upstream=rule.upstream,
-                docs=entry.route.docs,
+                docs=rule.levels.of_route("docs"),
                 secured=access.required,
                 switches=switches,
-                status=entry.route.status,
+                stream=rule.levels.stream(),
+                kinds=kinds,
+                scopes=scopes,
+                status=rule.levels.of_route("status"),
             )
         )
 

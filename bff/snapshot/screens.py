@@ -95,7 +95,9 @@ class ScreenCompiler:
                 "aggregate",
             )
             return None
-        self.documents.append(_document(file, route, plan))
+        self.documents.append(
+            _document(file, route, plan, *self._policies.credentials(self._auth_levels(file)))
+        )
         return route
 
     def _template(self, file: Placed[AggregateFile], text: str) -> Template | None:
@@ -147,9 +149,7 @@ class ScreenCompiler:
     ) -> CompiledRoute:
         written = file.value
         route_id = f"{method} {template.text}"
-        levels: list[AuthLevel] = [(self._gateway.value.auth, self._gateway, ("auth",))]
-        if written.auth is not None:
-            levels.append((written.auth, file, ("auth",)))
+        levels = self._auth_levels(file)
         limits: list[LimitLevel] = [
             (self._gateway.value.limit, self._gateway, ("limit",)),
             (written.limit, file, ("limit",)),
@@ -184,6 +184,12 @@ class ScreenCompiler:
             guard="required" if access.required else "open",
             policies=tuple(policy_names(limits)),
         )
+
+    def _auth_levels(self, file: Placed[AggregateFile]) -> list[AuthLevel]:
+        levels: list[AuthLevel] = [(self._gateway.value.auth, self._gateway, ("auth",))]
+        if file.value.auth is not None:
+            levels.append((file.value.auth, file, ("auth",)))
+        return levels
 
     def _operations(self, written: AggregateFile) -> dict[str, InnerOperation]:
         return {name: self._routes.inner[source.rpc] for name, source in written.sources.items()}
@@ -232,7 +238,13 @@ def _compile_when(
     return condition.holds, condition.names
 
 
-def _document(file: Placed[AggregateFile], route: CompiledRoute, plan: Plan) -> OpenApiOperation:
+def _document(
+    file: Placed[AggregateFile],
+    route: CompiledRoute,
+    plan: Plan,
+    kinds: tuple[str, ...],
+    scopes: tuple[str, ...],
+) -> OpenApiOperation:
     names = [key.name for key in plan.reply if isinstance(key, ReplyKey)]
     work = route.work
     assert isinstance(work, Screen)
@@ -246,7 +258,8 @@ def _document(file: Placed[AggregateFile], route: CompiledRoute, plan: Plan) -> 
             for name in sorted(work.query_names)
         ),
         status=plan.status,
-        security=("jwt", "api_key") if route.access.required else (),
+        security=kinds,
+        scopes=scopes,
         anonymous=not route.access.required,
         limited=route.limits is not None,
         summary=f"{file.value.aggregate}: " + ", ".join(file.value.sources),

@@ -52,6 +52,7 @@ def stream_form(
     codec: Codec,
     write: Callable[[bytes], bytes],
     response_body: str = "",
+    status: int = 200,
 ) -> StreamForm | list[StreamFault]:
     """How the messages of `method` are framed; or everything that does not fit.
 
@@ -64,6 +65,7 @@ def stream_form(
     return StreamForm(
         write=_wrapped(write) if stream.wrap else write,
         raw=http_body_reader() if method.output.full_name == HTTP_BODY else None,
+        status=status,
         default_framing=stream.default,
         events=EventFields(
             event_id=_text_of(codec, method.output, sse.id) if sse.id else None,

@@ -112,7 +112,7 @@ class WorkCompiler:
 
     def _replying(self, rule: Rule) -> Unary | Download | Streamed | None:
         """The work as the method's reply asks for it."""
-        method, switches, status = rule.entry.method, rule.switches, rule.entry.route.status
+        method, switches, status = rule.entry.method, rule.switches, rule.levels.of_route("status")
         try:
             binder = self._binder(rule)
             write = self._writer(rule)
@@ -181,6 +181,7 @@ class WorkCompiler:
             codec=self._codec,
             write=write,
             response_body=rule.binding.response_body,
+            status=rule.levels.of_route("status"),
         )
         if not isinstance(form, list):
             return Streamed(bound=bound, form=form)

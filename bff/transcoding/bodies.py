@@ -5,6 +5,7 @@ from operator import itemgetter
 from typing import Any
 
 import msgspec
+from msgspec import structs
 
 from bff.core.errors import ClientError, Violation
 from bff.core.schema import Field, MessageType
@@ -12,7 +13,7 @@ from bff.transcoding.json_codec import Codec
 from bff.transcoding.parameters import ParameterTable
 from bff.transcoding.scalars import delimited, tag
 from bff.transcoding.setters import Part, Setter, assemble, is_leaf
-from bff.transcoding.switches import Switches
+from bff.transcoding.switches import STRICT, Switches
 
 __all__ = ["ReadBody", "compile_body"]
 
@@ -152,7 +153,9 @@ class _ValueBody:
     def __init__(
         self, codec: Codec, message: MessageType, field: Field, switches: Switches
     ) -> None:
-        self._read = codec.reader(message.full_name, switches)
+        # It is read inside an object that is ours and does not count.
+        depth = min(switches.json_depth + 1, STRICT.json_depth)
+        self._read = codec.reader(message.full_name, structs.replace(switches, json_depth=depth))
         self._name = field.json_name
         self._head = b"{" + msgspec.json.encode(field.json_name) + b":"
         self._path = (field.number,)

@@ -261,6 +261,9 @@ class Codec:
             alone = message_class()
             alone[field] = message[field]
             try:
+                if options["always_emit_implicit"]:
+                    # The fields beside it are written too, so its place in the text is not known.
+                    return msgspec.json.encode(msgspec.json.decode(show(alone))[key])
                 return show(alone)[prefix:-1]
             except REFUSALS as error:
                 raise self._unwritable(message, error) from error

@@ -1,16 +1,21 @@
 """Message types -> JSON Schema 2020-12, as ProtoJSON writes them. Each message is written once and referred to.
 
 A message has two faces: what a client sends (`in`: required fields, no output-only ones) and what
-it gets (`out`: anything may be absent, no input-only ones). Their components have different names.
+it gets (`out`: anything may be absent, no input-only ones). Their components have different names,
+and so have those of routes whose switches write the same message in another way.
 """
 
 from collections.abc import Collection
 from typing import Final, Literal
 
+from msgspec import Struct
+
 from bff.core.exchange import Json
 from bff.core.schema import EnumType, Field, Kind, MessageType
+from bff.transcoding.enum_names import short_names
+from bff.transcoding.switches import Switches
 
-__all__ = ["JsonSchemas", "Side"]
+__all__ = ["NULL_VALUE", "WRAPPED", "JsonSchemas", "Side", "Style"]
 
 Side = Literal["in", "out"]
 
@@ -33,7 +38,7 @@ _SCALARS: Final[dict[Kind, Json]] = {
     "bytes": {"type": "string", "contentEncoding": "base64"},
 }
 
-_WRAPPED: Final[dict[str, Kind]] = {
+WRAPPED: Final[dict[str, Kind]] = {
     "DoubleValue": "double",
     "FloatValue": "float",
     "Int64Value": "int64",
@@ -63,34 +68,79 @@ _WELL_KNOWN: Final[dict[str, Json]] = {
     },
     **{
         f"google.protobuf.{name}": {**_SCALARS[kind], "type": [_SCALARS[kind]["type"], "null"]}
-        for name, kind in _WRAPPED.items()
+        for name, kind in WRAPPED.items()
     },
 }
-_NULL_VALUE: Final = "google.protobuf.NullValue"
+NULL_VALUE: Final = "google.protobuf.NullValue"
+_PREFIX: Final = "#/components/schemas/"
+_WIDE: Final = frozenset(
+    kind for kind, schema in _SCALARS.items() if "64" in schema.get("format", "")
+)
+
+
+class Style(Struct, frozen=True):
+    """How a route writes messages, and whether it takes keys that a message has not (`is_open`)."""
+
+    int64: Literal["string", "number"] = "string"
+    enums: Literal["name", "number", "no_prefix"] = "name"
+    names: Literal["json", "proto"] = "json"
+    is_open: bool = False
+
+    @classmethod
+    def of(cls, switches: Switches) -> "Style":
+        """The style that these switches make."""
+        return cls(
+            switches.int64, switches.enums, switches.names, switches.json_unknown == "ignore"
+        )
+
+    def key(self, field: Field) -> str:
+        """The field's name as it is written."""
+        return field.name if self.names == "proto" else field.json_name
+
+    def enum_values(self, enum: EnumType) -> dict[str, Json]:
+        """Each value's name, and the value as it is written."""
+        if self.enums == "number":
+            return {value.name: value.number for value in enum.values}
+        if self.enums == "no_prefix":
+            return {**short_names(enum)}
+        return {value.name: value.name for value in enum.values}
+
+    def suffix(self, side: Side) -> str:
+        """What tells a component from that of the usual style; "-" stands in no proto name."""
+        parts = [
+            "-int64-number" if self.int64 == "number" else "",
+            "" if self.enums == "name" else f"-enums-{self.enums}",
+            "-names-proto" if self.names == "proto" else "",
+            "-open" if self.is_open and side == "in" else "",
+        ]
+        return "".join(parts)
 
 
 class JsonSchemas:
-    """Schemas made so far, by component name; `ref` adds what it refers to.
+    """Schemas of one style; `ref` adds what it refers to to `components`, which styles may share.
 
-    `closed` adds `additionalProperties: false`: right where unknown JSON fields are refused.
+    An object is closed (`additionalProperties: false`) where nothing else is sent or taken.
     """
 
-    def __init__(self, *, prefix: str = "#/components/schemas/", closed: bool = True) -> None:
-        self.components: dict[str, Json] = {}
-        self._prefix = prefix
-        self._closed = closed
+    def __init__(
+        self, style: Style | None = None, components: dict[str, Json] | None = None
+    ) -> None:
+        self.style = style or Style()
+        self.components: dict[str, Json] = {} if components is None else components
 
     def ref(self, message: MessageType, side: Side) -> Json:
         """A message's schema: inline for those with a JSON form of their own, else a reference."""
-        if message.full_name in _WELL_KNOWN:
-            return dict(_WELL_KNOWN[message.full_name])
-        # "-" stands in no proto name, so this name is never another message's.
-        name = f"{message.full_name}-Input" if side == "in" else message.full_name
+        known = _WELL_KNOWN.get(message.full_name)
+        if known is not None:
+            kind = WRAPPED.get(message.full_name.removeprefix("google.protobuf."))
+            return {**known, **self._wide(kind, "null")} if kind else dict(known)
+        face = "-Input" if side == "in" else ""
+        name = f"{message.full_name}{face}{self.style.suffix(side)}"
         if name not in self.components:
             # Named before it is filled: a message may hold itself.
             self.components[name] = {}
             self.components[name].update(self.body(message, side))
-        return {"$ref": f"{self._prefix}{name}"}
+        return {"$ref": f"{_PREFIX}{name}"}
 
     def body(
         self,
@@ -108,14 +158,14 @@ class JsonSchemas:
         if message.comment:
             schema["description"] = message.comment
         if fields:
-            schema["properties"] = {field.json_name: self.field(field, side) for field in fields}
-        required = [field.json_name for field in fields if field.required]
+            schema["properties"] = {self.style.key(f): self.field(f, side) for f in fields}
+        required = [self.style.key(field) for field in fields if field.required]
         if required and side == "in" and not partial:
             schema["required"] = required
-        if self._closed:
+        if side == "out" or not self.style.is_open:
             schema["additionalProperties"] = False
         choices = [
-            _at_most_one(name, [m.json_name for m in members if m.name not in left_out])
+            _at_most_one(name, [self.style.key(m) for m in members if m.name not in left_out])
             for name, members in message.oneofs.items()
         ]
         if choices:
@@ -141,17 +191,35 @@ class JsonSchemas:
             return self.ref(field.message, side)
         if field.enum is not None:
             return self._enum(field.enum)
-        return dict(_SCALARS[field.kind])
+        return {**_SCALARS[field.kind], **self._wide(field.kind)}
+
+    def _wide(self, kind: Kind, *others: str) -> dict[str, Json]:
+        """The type of a 64-bit integer that is written as a number where digits are not lost."""
+        if self.style.int64 == "string" or kind not in _WIDE:
+            return {}
+        return {"type": ["integer", "string", *others]}
+
+    def enum(self, enum: EnumType) -> Json:
+        """An enum inline: the values as they are written, with what is said of each."""
+        shown = self.style.enum_values(enum)
+        schema: Json = {
+            "type": "integer" if self.style.enums == "number" else "string",
+            # Aliases share a number.
+            "enum": list(dict.fromkeys(shown.values())),
+        }
+        told = [f"- `{shown[each.name]}`: {each.comment}" for each in enum.values if each.comment]
+        lines = [*([enum.comment] if enum.comment else []), *told]
+        if lines:
+            schema["description"] = "\n".join(lines)
+        return schema
 
     def _enum(self, enum: EnumType) -> Json:
-        if enum.full_name == _NULL_VALUE:
+        if enum.full_name == NULL_VALUE:
             return {"type": "null"}
-        if enum.full_name not in self.components:
-            schema: Json = {"type": "string", "enum": [value.name for value in enum.values]}
-            if enum.comment:
-                schema["description"] = enum.comment
-            self.components[enum.full_name] = schema
-        return {"$ref": f"{self._prefix}{enum.full_name}"}
+        name = f"{enum.full_name}{Style(enums=self.style.enums).suffix('out')}"
+        if name not in self.components:
+            self.components[name] = self.enum(enum)
+        return {"$ref": f"{_PREFIX}{name}"}
 
 
 def _at_most_one(oneof: str, members: list[str]) -> Json:

@@ -12,7 +12,7 @@ from bff.transcoding.scalars import SCALAR_MESSAGES, delimited, tag
 from bff.transcoding.setters import JSON_MESSAGES, Part
 from bff.transcoding.switches import STRICT, Switches
 
-__all__ = ["MaskInference", "compile_mask_inference"]
+__all__ = ["MaskInference", "compile_mask_inference", "find_mask_field"]
 
 _FIELD_MASK = "google.protobuf.FieldMask"
 _STOPS = JSON_MESSAGES | frozenset(SCALAR_MESSAGES) | {"google.protobuf.Any"}
@@ -78,6 +78,16 @@ def compile_mask_inference(
     The body must be one message field, and the request have exactly one top-level FieldMask.
     `bound` holds the path's fields, dotted, counted from the body's message: they stay out of masks.
     """
+    mask = find_mask_field(message, body)
+    field = message.by_name.get(body)
+    if mask is None or field is None or field.message is None:
+        return None
+    rewrite = BodyRewrite(field.message, resolve, switches) if is_lenient(switches) else None
+    return MaskInference(mask=mask, message=field.message, bound=bound, rewrite=rewrite)
+
+
+def find_mask_field(message: MessageType, body: str) -> Field | None:
+    """The one top-level FieldMask of the request, where the body is one message field beside it."""
     field = message.by_name.get(body)
     if field is None or field.message is None or field.repeated or field.is_map:
         return None
@@ -88,5 +98,4 @@ def compile_mask_inference(
     ]
     if len(masks) != 1 or masks[0] is field or field.message.full_name in _STOPS:
         return None
-    rewrite = BodyRewrite(field.message, resolve, switches) if is_lenient(switches) else None
-    return MaskInference(mask=masks[0], message=field.message, bound=bound, rewrite=rewrite)
+    return masks[0]

@@ -4,32 +4,31 @@ Never from the .proto files alone: what is written here is what the gateway answ
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from typing import Final
 
-from msgspec import Struct
-
 from bff.core.exchange import Json
-from bff.core.schema import MessageType, Method
 from bff.transcoding.http_rules import find_field_path
-from bff.transcoding.json_schemas import JsonSchemas
+from bff.transcoding.json_schemas import JsonSchemas, Style
+from bff.transcoding.masks import find_mask_field
+from bff.transcoding.openapi_bodies import OpenApiOperation, reply_content, request_body
+from bff.transcoding.openapi_errors import ErrorForm, error_key, error_response, error_schemas
 from bff.transcoding.openapi_parameters import (
+    Chain,
+    Query,
     UnrolledPath,
-    list_query_parameters,
+    list_query,
     rename_parameters,
     unroll_path,
 )
-from bff.transcoding.path_template import parse_template
+from bff.transcoding.path_template import Template, parse_template
 
-__all__ = ["OpenApiOperation", "render_openapi"]
+__all__ = ["OpenApiOperation", "colliding_operations", "render_openapi"]
 
 _PATH_ITEM_METHODS: Final = frozenset(
     {"GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE"}
 )
-_HTTP_BODY: Final = "google.api.HttpBody"
-_JSON: Final = "application/json"
-_ERROR: Final = "bff-Error"
 
 # Ways to say who calls, by the kinds of principal.
 _SECURITY_SCHEMES: Final[dict[str, Json]] = {
@@ -39,69 +38,43 @@ _SECURITY_SCHEMES: Final[dict[str, Json]] = {
     "session": {"type": "apiKey", "in": "cookie", "name": "__Host-session"},
     "cert": {"type": "mutualTLS"},
 }
-
-_BINARY: Final[Json] = {"*/*": {"schema": {"type": "string", "format": "binary"}}}
-
-# AIP-193: the one form of errors.
-_ERROR_SCHEMA: Final[Json] = {
-    "type": "object",
-    "required": ["error"],
-    "properties": {
-        "error": {
-            "type": "object",
-            "required": ["code", "message", "status"],
-            "properties": {
-                "code": {"type": "integer", "description": "The HTTP status."},
-                "message": {"type": "string"},
-                "status": {"type": "string", "description": "The name of the gRPC code."},
-                "details": {
-                    "type": "array",
-                    "items": {
-                        "type": "object",
-                        "required": ["@type"],
-                        "properties": {"@type": {"type": "string"}},
-                    },
-                },
-            },
-        }
-    },
-}
-_ERROR_TEXTS: Final[dict[str, str]] = {
-    "400": "The request is not valid.",
-    "401": "The caller is not known.",
-    "403": "The caller may not do this.",
-    "404": "There is nothing at this path or under this name.",
-    "429": "The caller has spent its tokens.",
-    "5XX": "The gateway or a service failed.",
+_LAST_EVENT: Final[Json] = {
+    "name": "Last-Event-ID",
+    "in": "header",
+    "description": "The id of the last event that was read: the stream goes on after it.",
+    "schema": {"type": "string"},
 }
 
 
-class OpenApiOperation(Struct, frozen=True, kw_only=True):
-    """One route as it is documented.
+class _Document:
+    """What the operations of one document share: paths by their shape, schemas, responses."""
 
-    `template` is the path template's text. `method` is None for aggregates, which give `reply`, a
-    JSON Schema, and may give `parameters` (Parameter Objects of query and header) and `request`
-    (a JSON Schema). `security` holds kinds of principal that are taken, any one of which is enough;
-    `anonymous` says that none is needed. `streaming` lists the media types of a stream's framings.
-    """
+    def __init__(self) -> None:
+        self.paths: dict[str, dict[str, Json]] = {}
+        self.schemas: dict[str, Json] = {}
+        self.responses: dict[str, Json] = {}
+        self.forms: set[ErrorForm] = set()
+        # Paths that differ in names alone are one path (OpenAPI 3.1, 4.8.8).
+        self._known: dict[str, str] = {}
+        self._styles: dict[Style, JsonSchemas] = {}
 
-    id: str
-    http_method: str
-    template: str
-    method: Method | None = None
-    reply: Json = None
-    request: Json = None
-    parameters: tuple[Json, ...] = ()
-    body: str = ""
-    response_body: str = ""
-    status: int = 200
-    security: tuple[str, ...] = ()
-    anonymous: bool = False
-    limited: bool = True
-    summary: str = ""
-    description: str = ""
-    streaming: tuple[str, ...] = ()
-    tags: tuple[str, ...] = ()
+    def path(self, path: UnrolledPath) -> UnrolledPath:
+        """The path under the names that its shape had first."""
+        shape = re.sub(r"\{[^}]*\}", "{}", path.text)
+        return rename_parameters(path, self._known.setdefault(shape, path.text))
+
+    def schemas_of(self, operation: OpenApiOperation) -> JsonSchemas:
+        """The schemas as this operation writes messages."""
+        style = Style.of(operation.switches)
+        return self._styles.setdefault(style, JsonSchemas(style, self.schemas))
+
+    def error(self, status: str, form: ErrorForm) -> Json:
+        """A reference to the response of this status."""
+        self.forms.add(form)
+        key = error_key(status, form)
+        if key not in self.responses:
+            self.responses[key] = error_response(status, form)
+        return {"$ref": f"#/components/responses/{key}"}
 
 
 def render_openapi(
@@ -111,23 +84,16 @@ def render_openapi(
     version: str,
     description: str = "",
     server: str = "",
-    closed_objects: bool = True,
+    tags: Mapping[str, str] | None = None,
 ) -> dict[str, Json]:
     """An OpenAPI 3.1 document of the operations, in their order.
 
-    `server` is the public base URL, left out if empty. `closed_objects` says that unknown JSON
-    fields are refused. Raises TemplateError or BindingFault for operations that were not compiled.
+    `server` is the public base URL, left out if empty; `tags` tells what tags mean. Raises
+    TemplateError or BindingFault for operations that were not compiled.
     """
-    schemas = JsonSchemas(closed=closed_objects)
-    paths: dict[str, dict[str, Json]] = {}
-    # Paths that differ in names alone are one path (OpenAPI 3.1, 4.8.8).
-    known: dict[str, str] = {}
+    made = _Document()
     for operation in operations:
-        path = unroll_path(parse_template(operation.template, tail=True), operation.method)
-        shape = re.sub(r"\{[^}]*\}", "{}", path.text)
-        text = known.setdefault(shape, path.text)
-        path = rename_parameters(path, text)
-        _add_operation(paths.setdefault(text, {}), operation, path, schemas)
+        _add_operation(made, operation)
     info: Json = {"title": title, "version": version}
     if description:
         info["description"] = description
@@ -135,18 +101,32 @@ def render_openapi(
     document: dict[str, Json] = {"openapi": "3.1.0", "info": info}
     if server:
         document["servers"] = [{"url": server}]
-    document["paths"] = paths
+    told = [{"name": name, "description": text} for name, text in (tags or {}).items() if text]
+    if told:
+        document["tags"] = told
+    document["paths"] = made.paths
     document["components"] = {
-        "schemas": {_ERROR: deepcopy(_ERROR_SCHEMA), **dict(sorted(schemas.components.items()))},
-        "responses": {f"bff-{status}": _error_response(status) for status in _ERROR_TEXTS},
+        "schemas": {**error_schemas(made.forms), **dict(sorted(made.schemas.items()))},
+        "responses": dict(sorted(made.responses.items())),
         "securitySchemes": {kind: deepcopy(_SECURITY_SCHEMES[kind]) for kind in sorted(kinds)},
     }
     return document
 
 
-def _add_operation(
-    item: dict[str, Json], operation: OpenApiOperation, path: UnrolledPath, schemas: JsonSchemas
-) -> None:
+def colliding_operations(document: Mapping[str, Json]) -> Iterator[tuple[str, str, str]]:
+    """Path, first and other operation of each pair that OpenAPI has but one place for."""
+    for path, item in document["paths"].items():
+        for operation in item.values():
+            if isinstance(operation, dict):
+                for other in operation.get("x-bff-alternatives", ()):
+                    yield path, operation["operationId"], other["operationId"]
+
+
+def _add_operation(made: _Document, operation: OpenApiOperation) -> None:
+    schemas = made.schemas_of(operation)
+    template = parse_template(operation.template, tail=True)
+    path = made.path(unroll_path(template, operation.method, schemas))
+    item = made.paths.setdefault(path.text, {})
     if operation.http_method not in _PATH_ITEM_METHODS:
         # OpenAPI 3.1 has no place for other methods; "*" is any of them.
         item.setdefault("x-bff-other-methods", []).append(
@@ -154,15 +134,17 @@ def _add_operation(
         )
         return
     key = operation.http_method.lower()
-    rendered = _render(operation, path, schemas)
+    rendered = _render(made, operation, template, path)
     if key in item:
         _merge_alternative(item[key], rendered)
         return
     item[key] = rendered
 
 
-def _render(operation: OpenApiOperation, path: UnrolledPath, schemas: JsonSchemas) -> Json:
-    method = operation.method
+def _render(
+    made: _Document, operation: OpenApiOperation, template: Template, path: UnrolledPath
+) -> Json:
+    method, schemas = operation.method, made.schemas_of(operation)
     described = operation.description or (method.comment if method else "")
     rendered: Json = {"operationId": operation.id}
     if operation.tags:
@@ -173,125 +155,115 @@ def _render(operation: OpenApiOperation, path: UnrolledPath, schemas: JsonSchema
         rendered["description"] = described
     if method is not None and method.deprecated:
         rendered["deprecated"] = True
-    query, cut = (
-        list_query_parameters(
-            method.input, parse_template(operation.template, tail=True), operation.body, schemas
-        )
-        if method is not None
-        else ([], [])
-    )
-    parameters = [*path.parameters, *query, *operation.parameters]
+    chains = _chains(operation, template)
+    query = _query(operation, chains, schemas)
+    resume = (_LAST_EVENT,) if operation.resumable else ()
+    parameters = [*path.parameters, *query.parameters, *operation.parameters, *resume]
     if parameters:
         rendered["parameters"] = parameters
-    content = _request_content(operation, schemas)
-    if content is not None:
-        rendered["requestBody"] = {"content": content, "required": True}
-    rendered["responses"] = _responses(operation, schemas)
+    body = request_body(operation, chains, schemas)
+    if body is not None:
+        rendered["requestBody"] = body
+    rendered["responses"] = _responses(made, operation, body, schemas)
     if operation.security:
         anonymous: list[Json] = [{}] if operation.anonymous else []
-        rendered["security"] = [*({kind: []} for kind in operation.security), *anonymous]
-    if cut:
-        rendered["x-bff-query-cut"] = cut
+        needed = [{kind: list(operation.scopes)} for kind in operation.security]
+        rendered["security"] = [*needed, *anonymous]
+    if query.cut:
+        rendered["x-bff-query-cut"] = list(query.cut)
     rendered["x-bff-template"] = operation.template
     return rendered
 
 
-def _merge_alternative(first: Json, other: Json) -> None:
-    """Two routes on one path and method (they differ by condition or template): replies as oneOf."""
-    first.setdefault("x-bff-alternatives", []).append(
-        {"operationId": other["operationId"], "template": other["x-bff-template"]}
+def _chains(operation: OpenApiOperation, template: Template) -> tuple[Chain, ...]:
+    """The fields of the path's variables."""
+    if operation.method is None:
+        return ()
+    message = operation.method.input
+    return tuple(tuple(find_field_path(message, each.path)) for each in template.variables)
+
+
+def _query(operation: OpenApiOperation, chains: tuple[Chain, ...], schemas: JsonSchemas) -> Query:
+    if operation.method is None:
+        return Query()
+    message, switches = operation.method.input, operation.switches
+    infers = switches.patch_mask and operation.http_method == "PATCH"
+    return list_query(
+        message,
+        path=chains,
+        body=operation.body,
+        schemas=schemas,
+        switches=switches,
+        mask=find_mask_field(message, operation.body) if infers else None,
     )
-    for status, response in other["responses"].items():
-        present = first["responses"].setdefault(status, response)
-        for media, content in response.get("content", {}).items():
-            mine = present.setdefault("content", {}).setdefault(media, content)
-            if mine["schema"] != content["schema"]:
-                schemas = mine["schema"].get("oneOf", [mine["schema"]])
-                mine["schema"] = {"oneOf": [*schemas, content["schema"]]}
 
 
-def _request_content(operation: OpenApiOperation, schemas: JsonSchemas) -> Json | None:
-    method = operation.method
-    if method is None:
-        return None if operation.request is None else {_JSON: {"schema": operation.request}}
-    if not operation.body:
-        return None
-    message = method.input
-    inside: tuple[str, ...] = ()
-    if operation.body != "*":
-        field = message.by_name[operation.body]
-        if field.message is None or field.repeated or field.is_map:
-            return {_JSON: {"schema": schemas.field(field, "in")}}
-        message, inside = field.message, (field.name,)
-    if message.full_name == _HTTP_BODY:
-        return deepcopy(_BINARY)
-    schema = _request_schema(operation, message, inside, schemas)
-    if not method.client_streaming:
-        return {_JSON: {"schema": schema}}
-    return {
-        "application/x-ndjson": {"schema": schema},
-        _JSON: {"schema": {"type": "array", "items": schema}},
-    }
-
-
-def _request_schema(
-    operation: OpenApiOperation, message: MessageType, inside: tuple[str, ...], schemas: JsonSchemas
+def _responses(
+    made: _Document, operation: OpenApiOperation, body: Json | None, schemas: JsonSchemas
 ) -> Json:
-    """The body's schema: fields that the path sets need not be said again, a PATCH says some."""
-    assert operation.method is not None
-    set_by_path = set()
-    for variable in parse_template(operation.template, tail=True).variables:
-        names = tuple(
-            field.name for field in find_field_path(operation.method.input, variable.path)
-        )
-        if names[:-1] == inside:
-            set_by_path.add(names[-1])
-    partial = operation.http_method == "PATCH"
-    if partial or set_by_path:
-        return schemas.body(message, "in", without=set_by_path, partial=partial)
-    return schemas.ref(message, "in")
-
-
-def _responses(operation: OpenApiOperation, schemas: JsonSchemas) -> Json:
-    responses: Json = {str(operation.status): {"description": "Success."}}
-    content = _reply_content(operation, schemas)
+    success: Json = {"description": "Success."}
+    content = reply_content(operation, schemas)
     if content is not None:
-        responses[str(operation.status)]["content"] = content
-    left_out = set() if operation.security else {"401", "403"}
-    left_out |= set() if operation.limited else {"429"}
-    for status in _ERROR_TEXTS:
-        if status not in left_out:
-            responses[status] = {"$ref": f"#/components/responses/bff-{status}"}
+        success["content"] = content
+    responses: Json = {str(operation.status): success}
+    if operation.resumable:
+        responses["204"] = {"description": "The stream has ended; there is nothing more to come."}
+    for status in _error_statuses(operation, body):
+        responses[status] = made.error(status, operation.switches.error_format)
     return responses
 
 
-def _reply_content(operation: OpenApiOperation, schemas: JsonSchemas) -> Json | None:
-    method = operation.method
-    if method is None:
-        return None if operation.reply is None else {_JSON: {"schema": operation.reply}}
-    message: MessageType | None = method.output
-    field = method.output.by_name[operation.response_body] if operation.response_body else None
-    if field is not None:
-        message = None if field.repeated or field.is_map else field.message
-    if message is not None and message.full_name == _HTTP_BODY:
-        return deepcopy(_BINARY)
-    schema = schemas.ref(method.output, "out") if field is None else schemas.field(field, "out")
-    if not operation.streaming:
-        return {_JSON: {"schema": schema}}
-    whole = {"type": "array", "items": schema}
-    return {
-        media: {"schema": whole if media == _JSON else _frame(media, schema)}
-        for media in operation.streaming
-    }
+def _error_statuses(operation: OpenApiOperation, body: Json | None) -> Iterator[str]:
+    """The statuses that the stages in use can give; the ranges are for what services say."""
+    yield "400"
+    if operation.security:
+        yield from ("401", "403")
+    yield "404"
+    if operation.switches.not_acceptable == 406 and not operation.streaming:
+        yield "406"
+    if body is not None:
+        yield "413"
+        if "*/*" not in body["content"]:
+            yield "415"
+    if operation.limited:
+        yield "429"
+    yield from ("4XX", "5XX")
 
 
-def _frame(media: str, schema: Json) -> Json:
-    # The text of an event stream is no JSON; each event's data is.
-    return {"type": "string"} if media == "text/event-stream" else schema
+def _merge_alternative(first: Json, other: Json) -> None:
+    """Two routes on one path and method, which differ by what a variable takes: each part as oneOf."""
+    first.setdefault("x-bff-alternatives", []).append(
+        {"operationId": other["operationId"], "template": other["x-bff-template"]}
+    )
+    _merge_parameters(first, other)
+    mine, theirs = first.get("requestBody"), other.get("requestBody")
+    if theirs is not None:
+        body = first.setdefault("requestBody", theirs)
+        if body is not theirs:
+            _merge_content(body["content"], theirs["content"])
+    if "requestBody" in first and not (mine and theirs and theirs.get("required")):
+        first["requestBody"].pop("required", None)
+    for status, response in other["responses"].items():
+        present = first["responses"].setdefault(status, response)
+        if "content" in response and present is not response:
+            _merge_content(present.setdefault("content", {}), response["content"])
 
 
-def _error_response(status: str) -> Json:
-    return {
-        "description": _ERROR_TEXTS[status],
-        "content": {_JSON: {"schema": {"$ref": f"#/components/schemas/{_ERROR}"}}},
-    }
+def _merge_parameters(first: Json, other: Json) -> None:
+    """All parameters of both; one that only one of them has is not required."""
+    mine = {(each["in"], each["name"]): each for each in first.get("parameters", ())}
+    theirs = {(each["in"], each["name"]): each for each in other.get("parameters", ())}
+    for key, parameter in {**theirs, **mine}.items():
+        if key[0] != "path" and not (key in mine and key in theirs):
+            parameter.pop("required", None)
+    merged = [*mine.values(), *(each for key, each in theirs.items() if key not in mine)]
+    if merged:
+        first["parameters"] = merged
+
+
+def _merge_content(mine: dict[str, Json], theirs: dict[str, Json]) -> None:
+    for media, content in theirs.items():
+        present: Json = mine.setdefault(media, content)
+        if present["schema"] != content["schema"]:
+            schemas = present["schema"].get("oneOf", [present["schema"]])
+            mine[media] = {**present, "schema": {"oneOf": [*schemas, content["schema"]]}}

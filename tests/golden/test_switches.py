@@ -54,6 +54,8 @@ ROWS: list[tuple[int, str, str, str, dict[str, Any] | str]] = [
     (85, "nul: accept", "POST /k/1", '{"tags":["\\u0000"]}', {"text": "1", "tags": ["\0"]}),
     (99, "json_depth: 2", "POST /k/1", '{"child":{"child":{}}}', "TOO_DEEP"),
     (99, "json_depth: 2", "POST /k/1", '{"child":{"i32":1}}', {"text": "1", "child": {"i32": 1}}),
+    (99, "json_depth: 1", "POST /g/1", '["b"]', {"i32": 1, "tags": ["b"]}),
+    (99, "json_depth: 1", "POST /k/1", '{"tags":["b"]}', "TOO_DEEP"),
     (99, "json_unknown: ignore", "POST /k/1", '{"nope":' + "[" * 300 + "]" * 300 + "}", "TOO_DEEP"),
     (87, "json_unknown: ignore", "POST /k/1", '{"state":99,"Text":1,"labels":{"a":"b"}}',
      {"text": "1", "state": 99, "labels": {"a": "b"}}),
@@ -183,6 +185,25 @@ async def test_a_bare_field_has_the_switches_too(tmp_path: Path) -> None:
     assert (await kitchen.ask("POST /n")).body == b"0"
     assert (await kitchen.ask("POST /s", '{"state":"NEW"}')).body == b'"NEW"'
     assert (await kitchen.ask("POST /s")).body == b'"UNSPECIFIED"'
+
+
+@pytest.mark.rule("transcoding.112")
+async def test_a_bare_field_stands_alone_where_fields_without_value_are_written(
+    tmp_path: Path,
+) -> None:
+    routes = """
+  - rpc: Get
+    post: "/c"
+    body: "*"
+    response_body: child
+    transcoding: {emit_unpopulated: true}
+    also: [{post: "/r", body: "*", response_body: real}]
+"""
+    kitchen = KitchenGateway(tmp_path, routes=routes)
+
+    child = (await kitchen.ask("POST /c", '{"child":{"text":"a"}}')).json
+    assert (child["text"], child["i32"], child["tags"]) == ("a", 0, [])
+    assert (await kitchen.ask("POST /r", '{"real":1.5,"i64":"9"}')).body == b"1.5"
 
 
 @pytest.mark.rule("transcoding.120")

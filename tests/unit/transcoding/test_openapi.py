@@ -183,6 +183,7 @@ def test_query_lists_exactly_the_bindable_fields(do: Method) -> None:
         "marks",
         "kinds",
         "flag",
+        "tree",
     ]
     assert operation["x-bff-query-cut"] == ["book.twin.twin"]
     assert query["pageSize"]["required"] is True
@@ -190,6 +191,7 @@ def test_query_lists_exactly_the_bindable_fields(do: Method) -> None:
     assert query["book.pages"]["description"] == "How many."
     assert query["flag"]["schema"] == {"type": "boolean"}
     assert query["marks"]["style"] == "deepObject"
+    assert query["tree"]["content"]["application/json"]["schema"] == {"type": "object"}
     assert query["kinds"]["schema"]["items"]["enum"] == ["KIND_UNSPECIFIED", "PAPER"]
 
 
@@ -201,7 +203,7 @@ def test_body_takes_its_fields_out_of_the_query(do: Method) -> None:
 
     assert "parameters" not in document["paths"]["/all"]["post"]
     names = [p["name"] for p in document["paths"]["/book"]["post"]["parameters"]]
-    assert names == ["name", "pageSize", "marks", "kinds", "flag"]
+    assert names == ["name", "pageSize", "marks", "kinds", "flag", "tree"]
 
 
 @pytest.mark.rule("transcoding.165")
@@ -213,9 +215,9 @@ def test_errors_are_those_that_the_stages_in_use_give(do: Method) -> None:
     )
     paths = document["paths"]
 
-    assert list(paths["/open"]["get"]["responses"]) == ["200", "400", "404", "5XX"]
+    assert list(paths["/open"]["get"]["responses"]) == ["200", "400", "404", "4XX", "5XX"]
     assert list(paths["/closed"]["get"]["responses"]) == [
-        "200", "400", "401", "403", "404", "429", "5XX",
+        "200", "400", "401", "403", "404", "429", "4XX", "5XX",
     ]  # fmt: skip
     assert paths["/closed"]["get"]["security"] == [{"jwt": []}, {"api_key": []}]
     assert paths["/either"]["get"]["security"] == [{"jwt": []}, {}]
@@ -228,10 +230,11 @@ def test_stream_lists_each_framing(do: Method) -> None:
     document = _render(_operation(do, "GET /s", streaming=framings))
 
     content = document["paths"]["/s"]["get"]["responses"]["200"]["content"]
-    book = {"$ref": "#/components/schemas/p.v1.Book"}
+    names = ("p.v1.Book", "bff-Error")
+    frame = {"anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in names]}
     assert {media: each["schema"] for media, each in content.items()} == {
-        "application/json": {"type": "array", "items": book},
-        "application/x-ndjson": book,
+        "application/json": {"type": "array", "items": frame},
+        "application/x-ndjson": frame,
         "text/event-stream": {"type": "string"},
     }
 
