@@ -24,7 +24,7 @@ from benchmarks.messages import SIZES, Canned, canned_replies, compile_protos
 from benchmarks.processes import Child, cpu_s, free_port, tree_of
 from benchmarks.report import Report, SingleRun
 
-__all__ = ["Settings", "run_bench"]
+__all__ = ["Settings", "cores", "run_bench", "start_upstream"]
 
 # The first requests pay for connections, caches and lazy imports; they are not measured.
 _FIRST_WARM_UP = 2_000
@@ -49,25 +49,25 @@ async def run_bench(settings: Settings, say: Callable[[str], None]) -> Report:
     """Measure. Everything that was started is ended, however this ends."""
     machine = describe_machine()
     started_utc = datetime.now(UTC).isoformat(timespec="seconds")
-    cores = _cores()
-    notes = [] if cores["gateway"] != cores["load"] else ["One core for all: figures are too high"]
+    on = cores()
+    notes = [] if on["gateway"] != on["load"] else ["One core for all: figures are too high"]
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bff-bench-")))
         # Compiled on disk, so that this process runs no compiler while others are measured.
         descriptor_set = await asyncio.to_thread(compile_protos, folder)
         replies = canned_replies(descriptor_set.read_bytes())
-        upstream_port = await _start_upstream(stack, folder, replies, cores["load"])
+        upstream_port = await start_upstream(stack, folder, replies, on["load"])
         rate = await asyncio.to_thread(_probe, upstream_port, replies)
         say(f"canned upstream: {rate:,} calls/s")
         bench = Bench(
             folder=folder,
             descriptor_set=descriptor_set,
             upstream_port=upstream_port,
-            gateway_core=cores["gateway"],
+            gateway_core=on["gateway"],
             identity=stack.enter_context(identity_provider()),
         )
         contenders = await _start_all(stack, bench, settings, notes, say)
-        rounds = _Rounds(settings, folder / "load.log", cores["load"], say)
+        rounds = _Rounds(settings, folder / "load.log", on["load"], say)
         for number in range(1, settings.runs + 1):
             for canned in replies:
                 for entry, contender in contenders:
@@ -80,21 +80,22 @@ async def run_bench(settings: Settings, say: Callable[[str], None]) -> Report:
         generator=settings.generator,
         connections=settings.connections,
         upstream_calls_per_s=rate,
-        cores=cores,
+        cores=on,
         runs=rounds.runs,
         notes=notes,
     )
 
 
-def _cores() -> dict[str, int]:
+def cores() -> dict[str, int]:
     """The gateway has a core of its own; upstream and generator share another."""
     free = sorted(os.sched_getaffinity(0))
     return {"gateway": free[-1], "load": free[0]}
 
 
-async def _start_upstream(
+async def start_upstream(
     stack: AsyncExitStack, folder: Path, replies: Sequence[Canned], core: int
 ) -> int:
+    """The canned upstream, running until the stack unwinds; its port."""
     replies_folder = folder / "replies"
     replies_folder.mkdir()
     for canned in replies:

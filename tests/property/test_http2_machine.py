@@ -2,6 +2,7 @@
 
 import random
 import struct
+from itertools import product
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ from bff.wire.http2.frames import (
     frame,
     settings_frame,
 )
+from bff.wire.http2.headers import BlockMemo, MemoDecoder
 from bff.wire.http2.reply import failure_of, message_of, metadata_of
 from bff.wire.http2.stream import Stream
 from tests.support.h2_machine import GREETING, Machine, frames_in
@@ -168,6 +170,62 @@ def test_a_reply_cut_at_every_octet_is_the_same_reply() -> None:
         assert run(WHOLE[:greeting], WHOLE[greeting:cut], WHOLE[cut:]) == (state, ends, out), cut
     octets = [WHOLE[at : at + 1] for at in range(len(WHOLE))]
     assert run(*octets) == (state, ends, out)
+
+
+# What a reply may look like around the form that is taken at one look, frame by frame.
+STARTS = [
+    (*GRPC,), (*GRPC, (b"x-a", b"1")), (*GRPC, (b"content-length", b"7")), (*GRPC, (b"grpc-encoding", b"gzip")),
+    ((b":status", b"503"), (b"content-type", b"text/html")), ((b":status", b"103"),),
+    (*GRPC, (b"Upper", b"1")), (*GRPC, (b"x-a", b"v" * 2_000)),
+]  # fmt: skip
+BODIES = [
+    grpc_message(b"hi"), grpc_message(b""), grpc_message(b"hi", flag=1), grpc_message(b"hi")[:6], b"",
+    grpc_message(b"hi") * 2, grpc_message(b"x" * (REPLY_MAX_BYTES + 1)), b"\0\0", grpc_message(b"hi") + b"!",
+]  # fmt: skip
+ENDS = [
+    (*OK,), (*OK, (b"x-t", b"1")), ((b"grpc-status", b"5"),), ((b"x-t", b"1"),), (*OK, (b"connection", b"x")),
+    ((b":status", b"200"), *OK),
+]  # fmt: skip
+
+
+def _one_end(parts: list[bytes], memo: BlockMemo) -> Any:
+    machine = Machine(reply_max_bytes=REPLY_MAX_BYTES, memo=memo)
+    calls = [machine.open(b"q") for _ in range(2)]
+    # The first block of a connection is judged by itself; the others are those that may be known.
+    machine.receive(reply(1, b"first"))
+    ended = [call.stream_id for part in parts for call in machine.receive(part)]
+    call = calls[1]
+    try:
+        end: Any = message_of(call, max_bytes=REPLY_MAX_BYTES) if call.is_ended else None
+        if end is None and call.is_ended:
+            end = str(failure_of(call, overdue=False))
+    except UpstreamError as error:
+        end = str(error)
+    return ended, end, metadata_of(call), machine.state, machine.it.take_output()
+
+
+@pytest.mark.parametrize("between", [b"", frame(PING, 0, 0, bytes(8)), data(3, b"")])
+@pytest.mark.parametrize("padded", [0, PADDED])
+def test_a_reply_taken_at_one_look_is_the_reply_taken_frame_by_frame(
+    between: bytes, padded: int
+) -> None:
+    memo = BlockMemo()
+    decode = MemoDecoder(memo).decode
+    for pairs in (*STARTS, *ENDS, *STARTS, *ENDS):
+        decode(block(*pairs))
+    looked = 0
+    for start, body, end in product(STARTS, BODIES, ENDS):
+        payload = b"\3" + body + bytes(3) if padded else body
+        middle = headers(3, *start) + frame(DATA, padded, 3, payload) + between
+        whole = middle + headers(3, *end, end=True)
+
+        at_one_look = _one_end([whole], memo)
+
+        step = 1 if len(whole) < 200 else 97
+        cut = [whole[at : at + step] for at in range(0, len(whole), step)]
+        assert at_one_look == _one_end(cut, BlockMemo())
+        looked += at_one_look[1] == b"hi"
+    assert looked > 3
 
 
 SHUFFLED = [

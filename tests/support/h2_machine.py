@@ -36,11 +36,12 @@ class Machine:
         reply_max_bytes: int = 1 << 20,
         keepalive_s: float | None = None,
         greeted: bool = True,
+        memo: BlockMemo | None = None,
     ) -> None:
         self.now_s = 1_000.0
         self.it = Connection(
             now_s=self.now_s,
-            decoder=MemoDecoder(BlockMemo()),
+            decoder=MemoDecoder(memo or BlockMemo()),
             table_bytes=0,
             reply_max_bytes=reply_max_bytes,
             vigil=Vigil(idle_s=1800.0, keepalive_s=keepalive_s),

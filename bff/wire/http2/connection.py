@@ -9,9 +9,14 @@ from typing import Literal
 from bff.core.status import Code
 from bff.wire.http2.frames import (
     ACK,
+    DATA,
     DEFAULT_WINDOW_BYTES,
+    END_HEADERS,
+    END_STREAM,
     GOAWAY,
+    HEADERS,
     MAX_WINDOW_BYTES,
+    MESSAGE_HEAD_BYTES,
     PING,
     PREFACE,
     PRIORITY,
@@ -23,6 +28,8 @@ from bff.wire.http2.frames import (
     ErrorCode,
     goaway_frame,
     ping_frame,
+    read_head,
+    read_message_head,
     read_settings,
     rst_frame,
     settings_frame,
@@ -42,6 +49,8 @@ _CONNECTION_WINDOW_BYTES = 16 << 20
 # What a stream's window has beyond the longest reply: prefix, padding, a little that is dropped.
 _WINDOW_SPARE_BYTES = 64 * 1024
 _STREAMS_MAX = 1_000
+# The flags of a block that is whole and ends its stream.
+_END_BOTH = END_HEADERS | END_STREAM
 # From here on the connection wants a successor; it leaves room for those that open meanwhile.
 _LAST_STREAM_ID = 2**30
 _INFORMATIONAL_MAX = 4
@@ -105,13 +114,17 @@ class Connection:
         self.limit = 0
         self.vigil = vigil
         self.sender = Sender()
+        self._send = self.sender.open
         self.too_many_pings = False
         self.had_goaway = False
         self.is_by_choice = False
         self.is_worn = False
         self.finished_calls = 0
+        self._decoder = decoder
         self._decode = decoder.decode
         self._reply_max_bytes = reply_max_bytes
+        # The longest message that one frame may hold.
+        self._whole_max_bytes = min(reply_max_bytes, FRAME_MAX_BYTES - 5)
         self._stream_window = reply_max_bytes + _WINDOW_SPARE_BYTES
         self._credit = _CONNECTION_WINDOW_BYTES
         self._next_id = 1
@@ -150,10 +163,11 @@ class Connection:
         stream_id = self._next_id
         self._next_id = stream_id + 2
         stream.stream_id = stream_id
-        if not self.streams:
+        streams = self.streams
+        if not streams:
             self.vigil.busy_since_s = now_s
-        self.streams[stream_id] = stream
-        self.sender.open(stream)
+        streams[stream_id] = stream
+        self._send(stream)
         if stream_id >= _LAST_STREAM_ID:
             self.is_worn = True
             if stream_id >= 2**31 - 3:
@@ -273,6 +287,58 @@ class Connection:
             if ends:
                 stream.trailers = block
                 self._finish(stream)
+
+    def take_reply(self, data: bytes, start: int, end: int, stream_id: int) -> int:
+        """As `Taker.take_reply`: OK with one message, uncompressed, both blocks seen before.
+
+        Nearly every reply is that, and comes in one piece; what differs in anything goes the long way.
+        """
+        memo = self._decoder.memo
+        stream = self.streams.get(stream_id)
+        # A body still under way, or a reply that has begun, is for the long way.
+        if memo is None or stream is None or stream.headers is not None or stream.rest is not None:
+            return 0
+        known = memo.fresh
+        headers = known.get(data[start:end])
+        size = len(data)
+        if headers is None or not headers.is_plain_start or size - end < MESSAGE_HEAD_BYTES + 9:
+            return 0
+        high, low, kind, flags, owner_id, packed, length = read_message_head(data, end)
+        body_size = length + 5
+        start = end + MESSAGE_HEAD_BYTES
+        end = start + length
+        if (
+            kind != DATA
+            or flags
+            or packed
+            or owner_id != stream_id
+            or body_size != high << 8 | low
+            or length > self._whole_max_bytes
+            or body_size > self._credit
+            or size - end < 9
+        ):
+            return 0
+        high, low, kind, flags, owner_id = read_head(data, end)
+        trailers_at = end + 9
+        trailers_end: int = trailers_at + (high << 8 | low)
+        if kind != HEADERS or flags != _END_BOTH or owner_id != stream_id or trailers_end > size:
+            return 0
+        trailers = known.get(data[trailers_at:trailers_end])
+        if trailers is None or not trailers.is_plain_end:
+            return 0
+        stream.headers = headers
+        stream.trailers = trailers
+        stream.reply = data[start:end]
+        stream.is_ended = True
+        del self.streams[stream_id]
+        self._ended.append(stream)
+        self._credit -= body_size
+        self.vigil.pings = 0
+        self._noise = 0
+        self.finished_calls += 1
+        if self.state == "draining":
+            self._close_if_drained()
+        return trailers_end
 
     def take_data(self, stream_id: int, ends: int, part: bytes, size: int) -> None:
         """DATA; it counts for the connection's window whatever becomes of it."""

@@ -15,6 +15,7 @@ __all__ = [
     "GOAWAY",
     "HEADERS",
     "MAX_WINDOW_BYTES",
+    "MESSAGE_HEAD_BYTES",
     "PADDED",
     "PING",
     "PREFACE",
@@ -32,6 +33,7 @@ __all__ = [
     "goaway_frame",
     "ping_frame",
     "read_head",
+    "read_message_head",
     "read_settings",
     "rst_frame",
     "settings_frame",
@@ -57,6 +59,9 @@ _U32 = struct.Struct(">I")
 _SETTING = struct.Struct(">HI")
 # (length >> 8, length & 255, type, flags, stream id with its reserved bit) at an offset.
 read_head = _HEAD.unpack_from
+# The same of a frame of DATA that begins with a gRPC message: its flag and length follow.
+MESSAGE_HEAD_BYTES = 14
+read_message_head = struct.Struct(">HBBBIBI").unpack_from
 
 
 class ErrorCode(IntEnum):

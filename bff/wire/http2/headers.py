@@ -6,8 +6,8 @@ name their fields. hpack decodes; nothing here encodes with a dynamic table or H
 
 import re
 from base64 import b64encode
-from collections.abc import Callable, Iterable
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import hpack
 from hpack.exceptions import HPACKError, OversizedHeaderListError
@@ -20,6 +20,7 @@ __all__ = [
     "ABSENT",
     "BLOCK_MAX_BYTES",
     "BROKEN",
+    "FIELD_EXTRA_BYTES",
     "FIRST_BLOCK",
     "LIST_MAX_BYTES",
     "Block",
@@ -29,6 +30,7 @@ __all__ = [
     "RequestBlock",
     "RequestBlocks",
     "TableDecoder",
+    "measured",
 ]
 
 # Bounds of a decoded list of the peer's; name + value + 32 each (RFC 9113 6.5.2).
@@ -55,8 +57,17 @@ _STATIC_NAMES = {
 }  # fmt: skip
 # A table of a peer or proxy must never hold these values (RFC 7541 7.1.3).
 _NEVER_INDEXED = frozenset({"authorization", "cookie", "proxy-authorization"})
-_NAMES_MAX = 1_024
+# Each costs 8 KiB: its encoded beginning for every length of a value.
+_NAMES_MAX = 256
+_TIMEOUTS_MAX = 4_096
+# Values below it have a length of one octet (RFC 7541 5.1, 5.2).
+_SHORT_CHARS = 127
 _PATHS_MAX = 4_096
+# name, value (8 digits and a unit at most) and 32, as a list is measured.
+_TIMEOUT_LIST_BYTES = 12 + 9 + 32
+# What a field's size in a list is above its encoded octets, at most: a name of the static table
+# (15 characters) shrinks to one octet, and 32 are added.
+FIELD_EXTRA_BYTES = 45
 _NAME = re.compile(r"[0-9a-z_.-]+")
 _WIRE_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+")
 _GRPC_TYPE = re.compile(rb"application/grpc(?:[+;\s]|$)", re.IGNORECASE)
@@ -70,7 +81,10 @@ _CONNECTION_FIELDS = frozenset(
 
 
 class RequestBlock(Struct, frozen=True):
-    """The fields that all requests of one operation share: encoded, and their size as a list."""
+    """The fields that all requests of one operation share: encoded, and their size as a list.
+
+    The size covers `grpc-timeout`, which each request adds.
+    """
 
     encoded: bytes
     list_bytes: int
@@ -88,61 +102,87 @@ class RequestBlocks:
             ("user-agent", user_agent),
             ("grpc-accept-encoding", accept),
         )
-        self._blocks: dict[str, RequestBlock] = {}
-        self._names: dict[str, bytes] = {}
-        self._timeout = _encoded_name("grpc-timeout")
+        # Public to be looked into without a call: operation -> block, milliseconds -> field.
+        self.known: dict[str, RequestBlock] = {}
+        self.timeouts: dict[int, bytes] = {}
+        self._names: dict[str, tuple[str, ...]] = {}
 
     def of(self, path: str) -> RequestBlock:
         """The shared block of this operation; paths come from configuration, their number is bounded."""
-        found = self._blocks.get(path)
+        found = self.known.get(path)
         if found is not None:
             return found
-        if len(self._blocks) >= _PATHS_MAX:
-            self._blocks.clear()
+        if len(self.known) >= _PATHS_MAX:
+            self.known.clear()
         fields = ((":path", path), (":authority", self._authority), *self._rest)
         whole = ((":method", "POST"), (":scheme", self._scheme), *fields)
         size = sum(len(name) + len(value) + _FIELD_OVERHEAD_BYTES for name, value in whole)
+        size += _TIMEOUT_LIST_BYTES
         # `:method: POST` and `:scheme` are whole entries of the static table.
         start = b"\x83\x87" if self._scheme == "https" else b"\x83\x86"
         literals = (_encoded_name(name) + _string(value.encode()) for name, value in fields)
-        block = self._blocks[path] = RequestBlock(start + b"".join(literals), size)
+        block = self.known[path] = RequestBlock(start + b"".join(literals), size)
         return block
 
     def timeout(self, milliseconds: int) -> bytes:
-        """`grpc-timeout` (>= 1): at most 8 digits, else in seconds."""
+        """`grpc-timeout` (>= 1): at most 8 digits, else in seconds. Few differ: deadlines are configured."""
         if milliseconds < 100_000_000:
             text = b"%dm" % milliseconds
         else:
             text = b"%dS" % min(milliseconds // 1000, 99_999_999)
-        return b"%b%c%b" % (self._timeout, len(text), text)
+        if len(self.timeouts) >= _TIMEOUTS_MAX:
+            self.timeouts.clear()
+        field = self.timeouts[milliseconds] = _encoded_name("grpc-timeout") + _string(text)
+        return field
 
-    def of_metadata(self, metadata: Iterable[tuple[str, str | bytes]]) -> tuple[bytes, int]:
-        """Literals without indexing, and their size as a list.
+    def of_metadata(self, metadata: Sequence[tuple[str, Any]]) -> bytes:
+        """Literals without indexing. Raises GatewayBug for names or values that are no metadata.
 
-        Raises GatewayBug for names or values that are no metadata.
+        Text is put together as text, with one judgement of all values at once: 1.5 us for six
+        fields where each by itself costs 2.4.
         """
-        parts = []
-        total = 0
         names = self._names
+        parts: list[str] = []
+        add = parts.append
+        try:
+            for name, value in metadata:
+                add(names[name][len(value)])
+                add(value)
+            text = "".join(parts)
+        except (KeyError, IndexError, TypeError):
+            return self._of_each(metadata)
+        # A field value must not begin or end with a space (RFC 9113 8.2.1).
+        values = f"|{'|'.join(parts[1::2])}|"
+        if values.isascii() and values.isprintable() and "| " not in values and " |" not in values:
+            return text.encode("latin-1")
+        return self._of_each(metadata)
+
+    def _of_each(self, metadata: Sequence[tuple[str, str | bytes]]) -> bytes:
+        """As `of_metadata`, field by field: new names, long values, octets."""
+        parts = []
         for name, value in metadata:
-            start = names.get(name) or self._learn_name(name)
+            if name not in self._names:
+                self._learn_name(name)
             if type(value) is str and value.isascii() and value.isprintable():
-                # A field value must not begin or end with a space (RFC 9113 8.2.1).
                 raw = value.strip().encode()
             else:
                 raw = _binary(name, value)
-            size = len(raw)
-            total += len(name) + size + _FIELD_OVERHEAD_BYTES
-            parts.append(b"%b%c%b" % (start, size, raw) if size < 127 else start + _string(raw))
-        return b"".join(parts), total
+            parts.append(_encoded_name(name) + _string(raw))
+        return b"".join(parts)
 
-    def _learn_name(self, name: str) -> bytes:
+    def _learn_name(self, name: str) -> None:
         if _NAME.fullmatch(name) is None:
             raise GatewayBug(f"{name!r} is no name of metadata")
         if len(self._names) >= _NAMES_MAX:
             self._names.clear()
-        start = self._names[name] = _encoded_name(name)
-        return start
+        start = _encoded_name(name).decode("latin-1")
+        self._names[name] = tuple(start + chr(size) for size in range(_SHORT_CHARS))
+
+
+def measured(block: bytes) -> int:
+    """The size as a list (RFC 9113 6.5.2) of a block of ours: it needs no table but the static one."""
+    pairs = _decoded(_decoder(table_bytes=0, list_max_bytes=2**31), block)
+    return sum(len(name) + len(value) + _FIELD_OVERHEAD_BYTES for name, value in pairs)
 
 
 def _binary(name: str, value: str | bytes) -> bytes:
@@ -186,6 +226,7 @@ class Block(Struct, frozen=True, kw_only=True):
     `status` is `:status`, or 0. `grpc_code` is ABSENT, BROKEN or a number that may be above 16.
     `content_length` is -1 without one, -2 if it is no number. `flaw` says why it is malformed
     (RFC 9113 8.1.1) wherever it stands; a list over our bounds keeps no pairs.
+    `is_plain_start` and `is_plain_end`: what a reply with OK and nothing unusual begins and ends with.
     """
 
     pairs: tuple[tuple[bytes, bytes], ...] = ()
@@ -197,10 +238,17 @@ class Block(Struct, frozen=True, kw_only=True):
     grpc_code: int = ABSENT
     encoding: bytes = b""
     content_length: int = -1
+    is_plain_start: bool = False
+    is_plain_end: bool = False
 
 
 class BlockDecoder(Protocol):
-    """Decodes one connection's blocks, in order."""
+    """Decodes one connection's blocks, in order.
+
+    `memo` holds blocks that mean the same wherever they stand; None while blocks depend on others.
+    """
+
+    memo: "BlockMemo | None"
 
     def decode(self, raw: bytes) -> Block:
         """The block's fields. Raises ConnectionFault; of a block over its bound only a part need be given."""
@@ -247,13 +295,14 @@ class MemoDecoder:
 
     def __init__(self, memo: BlockMemo) -> None:
         self._memo = memo
-        self._is_first = True
+        # Set once the first block was judged.
+        self.memo: BlockMemo | None = None
 
     def decode(self, raw: bytes) -> Block:
         """As `BlockDecoder.decode`; the first block must take the size 0 over (RFC 7541 4.2)."""
-        if self._is_first:
+        if self.memo is None:
             if raw[:1] == FIRST_BLOCK:
-                self._is_first = False
+                self.memo = self._memo
             else:
                 _check_untouched(raw)
         return self._memo.fresh.get(raw) or self._memo.learn(raw)
@@ -263,6 +312,7 @@ class TableDecoder:
     """The decoder of a connection with a table of 4,096 octets: each block is decoded."""
 
     def __init__(self) -> None:
+        self.memo: BlockMemo | None = None
         self._decoder = _decoder(table_bytes=4096, list_max_bytes=_TABLE_LIST_MAX_BYTES)
 
     def decode(self, raw: bytes) -> Block:
@@ -311,15 +361,23 @@ def _judged(pairs: tuple[tuple[bytes, bytes], ...]) -> Block:
     if len(pairs) > _FIELDS_MAX:
         return Block(is_too_large=True)
     statuses = [value for name, value in pairs if name == b":status"]
+    flaw = _flaw(pairs, statuses)
+    has_pseudo = any(name[:1] == b":" for name, _ in pairs)
+    status = int(statuses[0]) if statuses and _is_status(statuses[0]) else 0
+    is_grpc = _GRPC_TYPE.match(_first(pairs, b"content-type")) is not None
+    grpc_code = _one(pairs, b"grpc-status", _grpc_code, ABSENT)
+    content_length = _one(pairs, b"content-length", _length, -1)
     return Block(
         pairs=pairs,
-        flaw=_flaw(pairs, statuses),
-        has_pseudo=any(name[:1] == b":" for name, _ in pairs),
-        status=int(statuses[0]) if statuses and _is_status(statuses[0]) else 0,
-        is_grpc=_GRPC_TYPE.match(_first(pairs, b"content-type")) is not None,
-        grpc_code=_one(pairs, b"grpc-status", _grpc_code, ABSENT),
+        flaw=flaw,
+        has_pseudo=has_pseudo,
+        status=status,
+        is_grpc=is_grpc,
+        grpc_code=grpc_code,
         encoding=_first(pairs, b"grpc-encoding"),
-        content_length=_one(pairs, b"content-length", _length, -1),
+        content_length=content_length,
+        is_plain_start=not flaw and status == 200 and is_grpc and content_length == -1,
+        is_plain_end=not flaw and not has_pseudo and grpc_code == 0,
     )
 
 

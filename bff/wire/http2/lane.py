@@ -1,6 +1,8 @@
 """The unary lane to one endpoint as a `Channel`: encodes a call, waits for it, reads its end.
 
-It runs for each call: one future, no task, no timer, no lock.
+It runs for each call: one future, no task, no timer, no lock. CPU of a call with six fields of
+metadata and a reply of 726 octets, user and system time of the client (`python -m benchmarks.lane`):
+11 us with 32 at once and 60 alone, where grpcio takes 116 and 206; half of the latter is the kernel's.
 """
 
 import asyncio
@@ -18,7 +20,7 @@ from bff.core.status import Code
 from bff.wire.channel import Metadata, UnaryReply
 from bff.wire.grpcio import TlsSettings
 from bff.wire.http2.dialling import Dialler
-from bff.wire.http2.headers import BlockMemo, RequestBlocks
+from bff.wire.http2.headers import FIELD_EXTRA_BYTES, BlockMemo, RequestBlocks, measured
 from bff.wire.http2.pool import Pool
 from bff.wire.http2.reply import error_of, failure_of, message_of, metadata_of
 from bff.wire.http2.stream import Fault, Stream
@@ -27,8 +29,6 @@ __all__ = ["LaneChannel", "LaneSettings"]
 
 _MESSAGE_MAX_BYTES = 4 * 1024 * 1024
 _REQUEST_LIST_MAX_BYTES = 6 * 1024
-# name, value (8 digits and a unit at most) and 32, as a list is measured.
-_TIMEOUT_LIST_BYTES = 12 + 9 + 32
 _GZIP_MIN_BYTES = 1024
 
 _PREFIX = struct.Struct(">BI").pack
@@ -134,11 +134,12 @@ class LaneChannel:
         """Call `path`, with the time until `deadline_s` as `grpc-timeout`. Raises UpstreamError."""
         stream = self._start(path, message, metadata, deadline_s)
         try:
-            await stream.owner
+            reply = await stream.owner
         finally:
             if not stream.is_ended:
                 self._pool.abandon(stream)
-        reply = message_of(stream, max_bytes=self._max_bytes)
+        if reply is None:
+            reply = message_of(stream, max_bytes=self._max_bytes)
         if reply is None:
             raise failure_of(stream, overdue=self._now_s() >= stream.deadline_s)
         if want_metadata:
@@ -182,23 +183,21 @@ class LaneChannel:
         if size > self._max_bytes:
             raise error_of(_MESSAGE_TOO_LARGE)
         blocks = self._blocks
-        shared = blocks.of(path)
-        block = shared.encoded + blocks.timeout(milliseconds)
-        list_bytes = shared.list_bytes + _TIMEOUT_LIST_BYTES
+        shared = blocks.known.get(path) or blocks.of(path)
+        block = shared.encoded + (blocks.timeouts.get(milliseconds) or blocks.timeout(milliseconds))
+        list_bytes = shared.list_bytes
         if self._gzip and size >= _GZIP_MIN_BYTES:
             metadata = (*metadata, ("grpc-encoding", "gzip"))
             body = _gzipped(message)
         else:
             body = _PREFIX(0, size) + message
         if metadata:
-            more, more_bytes = blocks.of_metadata(metadata)
+            more = blocks.of_metadata(metadata)
             block += more
-            list_bytes += more_bytes
-        if list_bytes > _REQUEST_LIST_MAX_BYTES:
+            list_bytes += len(more) + FIELD_EXTRA_BYTES * len(metadata)
+        if list_bytes > _REQUEST_LIST_MAX_BYTES and measured(block) > _REQUEST_LIST_MAX_BYTES:
             raise error_of(_LIST_TOO_LARGE)
-        stream = Stream(
-            block, body, deadline_s=deadline_s, list_bytes=list_bytes, owner=self._create_future()
-        )
+        stream = Stream(block, body, deadline_s, list_bytes, self._create_future())
         self._submit(stream, now_s)
         return stream
 

@@ -33,7 +33,7 @@ class Hub(Protocol):
 def settle(stream: Stream) -> None:
     """Wake whoever waits for this call."""
     if not stream.owner.done():
-        stream.owner.set_result(None)
+        stream.owner.set_result(stream.reply)
 
 
 class Link(asyncio.Protocol):
@@ -68,21 +68,18 @@ class Link(asyncio.Protocol):
         # How many calls the last read ended: so many may come again in this turn.
         self._batch = 0
         self._seen = connection.state
-        self._streams = connection.streams
-        self._sender = connection.sender
-
-    @property
-    def can_open(self) -> bool:
-        """True if a call may be opened now."""
-        connection = self.connection
-        return len(self._streams) < connection.limit and not self._sender.is_full
+        # The connection's own, which the pool asks for each call.
+        self.streams = connection.streams
+        self.sender = connection.sender
+        self._open = connection.open
+        self._receive = connection.receive
 
     def open(self, stream: Stream, now_s: float) -> None:
-        """Send a call; only if `can_open`."""
+        """Send a call; only while the connection has a stream left and its sender is not full."""
         stream.via = self
-        self.connection.open(stream, now_s)
+        self._open(stream, now_s)
         if not self._is_flushing:
-            if self._batch <= 1 and len(self._streams) == 1:
+            if self._batch <= 1 and len(self.streams) == 1:
                 # A lone caller: a turn of the loop more would cost a fifth of its call.
                 self._flush()
                 return
@@ -114,7 +111,7 @@ class Link(asyncio.Protocol):
         """Write what there is, and tell of a new state; to be called after any use of the connection."""
         if self.connection.state != self._seen:
             self._change()
-        if not self._is_flushing and self._sender.has_output:
+        if not self._is_flushing and self.sender.has_output:
             self._is_flushing = True
             self._call_soon(self._flush)
 
@@ -136,27 +133,23 @@ class Link(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Runs for each read: ended calls are woken, what they make the peer wait for leaves with them."""
-        ended = self.connection.receive(data, self._now_s())
+        ended = self._receive(data, self._now_s())
         self._batch = len(ended)
         for stream in ended:
             owner = stream.owner
             if not owner.done():
-                owner.set_result(None)
-        if self.connection.state != self._seen:
-            self._change()
-        if not self._is_flushing and self._sender.has_output:
-            self._is_flushing = True
-            self._call_soon(self._flush)
+                owner.set_result(stream.reply)
+        self.after()
         if ended:
             self._hub.freed()
 
     def pause_writing(self) -> None:
         """The socket is full: bodies and new calls wait."""
-        self._sender.is_writable = False
+        self.sender.is_writable = False
 
     def resume_writing(self) -> None:
         """The socket has room again."""
-        self._sender.is_writable = True
+        self.sender.is_writable = True
         self.after()
         self._hub.freed()
 
@@ -178,7 +171,7 @@ class Link(asyncio.Protocol):
         if self.connection.state == "closed":
             self.transport.close()
             self._call_later(_CLOSE_S, self.transport.abort)
-        elif self._sender.has_output:
+        elif self.sender.has_output:
             # Bodies beyond what may wait: the next part follows when this one is out.
             self.after()
 

@@ -12,6 +12,7 @@ from bff.core.events import Emit, Noted
 from bff.core.ports import Random
 from bff.core.status import Code
 from bff.wire.http2.dialling import Dialler, fault_of_dial
+from bff.wire.http2.headers import measured
 from bff.wire.http2.link import Link, settle
 from bff.wire.http2.reply import error_of
 from bff.wire.http2.stream import Fault, Stream
@@ -134,8 +135,13 @@ class Pool:
     def _open(self, stream: Stream, now_s: float) -> bool:
         """Send the call on the first connection that takes it; False if none does."""
         for link in self._links:
-            if link.can_open:
-                if stream.list_bytes > link.connection.sender.peer.header_list_bytes:
+            sender = link.sender
+            if (
+                len(link.streams) < link.connection.limit
+                and sender.waiting_bytes <= sender.room_bytes
+            ):
+                most = sender.peer.header_list_bytes
+                if stream.list_bytes > most and measured(stream.block) > most:
                     stream.fault = _LIST_TOO_LARGE
                     stream.is_ended = True
                     settle(stream)

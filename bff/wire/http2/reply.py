@@ -38,11 +38,13 @@ def message_of(stream: Stream, *, max_bytes: int) -> bytes | None:
 
     Raises UpstreamError if the message is not as it must be.
     """
+    if stream.reply is not None:
+        return stream.reply
     trailers = stream.trailers
     if trailers is None or trailers.grpc_code != 0 or stream.fault is not None:
         return None
     body = stream.body
-    # Flag 0 and one message: nearly every reply.
+    # Flag 0 and one message, which came in more than one read.
     if len(body) >= 5 and body[0] == 0 and int.from_bytes(body[1:5]) == len(body) - 5:
         return bytes(body[5:])
     return _message(stream, max_bytes)

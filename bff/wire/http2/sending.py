@@ -30,16 +30,19 @@ _PACK_HEAD = struct.Struct(">HBBBI").pack
 class Sender:
     """Frames on their way out.
 
-    `is_writable` follows the transport: while it is false, bodies stay in their streams.
+    `is_writable` follows the transport: while it is false, bodies stay in their streams. While
+    `waiting_bytes` are above `room_bytes`, no new call should be opened.
     `flushed_id` is the last stream of which something was handed to the transport.
     """
 
     def __init__(self) -> None:
         self.peer = PeerSettings()
         self.urgent: list[bytes] = []
-        self.is_writable = True
+        self.room_bytes = _WAITING_MAX_BYTES
         self.flushed_id = -1
         self.waiting_bytes = 0
+        # What a body may have at most to leave in one piece with its HEADERS, both windows apart.
+        self._whole_bytes = min(self.peer.frame_bytes, self.peer.window_bytes)
         self._out: list[bytes] = []
         self._window = DEFAULT_WINDOW_BYTES
         # Streams with a body left: those that may take their turn, and those without a window.
@@ -55,7 +58,17 @@ class Sender:
     @property
     def is_full(self) -> bool:
         """True while no new call should be opened."""
-        return not self.is_writable or self.waiting_bytes > _WAITING_MAX_BYTES
+        return self.waiting_bytes > self.room_bytes
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether the transport takes more."""
+        return self.room_bytes >= 0
+
+    @is_writable.setter
+    def is_writable(self, yes: bool) -> None:
+        # One number, because each call asks for it.
+        self.room_bytes = _WAITING_MAX_BYTES if yes else -1
 
     @property
     def _can_pump(self) -> bool:
@@ -68,13 +81,12 @@ class Sender:
         if self._first:
             block, self._first = self._first + block, b""
         body = stream.message
-        size, peer = len(block), self.peer
+        size = len(block)
         body_size = len(body)
         if (
-            size > peer.frame_bytes
+            body_size > self._whole_bytes
             or body_size > self._window
-            or body_size > peer.window_bytes
-            or body_size > peer.frame_bytes
+            or size > self.peer.frame_bytes
             or self._turns
         ):
             self._open_slowly(stream, block)
@@ -122,6 +134,7 @@ class Sender:
         """The peer's new SETTINGS: the windows of all open streams move along (RFC 9113 6.9.2)."""
         moved = settings.window_bytes != self.peer.window_bytes
         self.peer = settings
+        self._whole_bytes = min(settings.frame_bytes, settings.window_bytes)
         if not moved:
             return
         for stream in streams:

@@ -26,6 +26,7 @@ from bff.wire.http2.frames import (
     frame,
     settings_frame,
 )
+from bff.wire.http2.reply import message_of
 from tests.support.h2_machine import GREETING, Frame, Machine, frames_in
 from tests.support.h2_server import GRPC, OK, block, data, grpc_message, headers, reply
 
@@ -496,3 +497,41 @@ def test_unacknowledged_settings_end_the_connection_after_five_seconds() -> None
 
 def test_greeting_is_what_a_server_sends_first() -> None:
     assert [one[0] for one in frames_in(GREETING)] == [SETTINGS, SETTINGS]
+
+
+def test_a_plain_reply_whose_blocks_were_seen_twice_is_taken_at_one_look() -> None:
+    machine = Machine()
+    calls = [machine.open() for _ in range(4)]
+
+    ended = machine.receive(b"".join(reply(one.stream_id, b"hi") for one in calls))
+
+    assert ended == calls
+    # The first two teach; `body` is what frame by frame collects.
+    assert [one.reply for one in calls] == [None, None, b"hi", b"hi"]
+    assert [message_of(one, max_bytes=10) for one in calls] == [b"hi"] * 4
+
+
+def test_a_frame_above_our_size_is_refused_though_its_reply_be_plain() -> None:
+    machine = Machine(reply_max_bytes=4 << 20)
+    for _ in range(3):
+        call = machine.open()
+        machine.receive(reply(call.stream_id, b"hi"))
+    call = machine.open()
+
+    assert machine.receive(reply(call.stream_id, bytes(1 << 20))) == [call]
+
+    assert machine.state == "closed"
+    assert "FRAME_SIZE_ERROR" in machine.it.why_closed
+
+
+def test_nothing_is_read_behind_the_reply_that_ends_a_drain() -> None:
+    machine = Machine()
+    for _ in range(3):
+        call = machine.open()
+        machine.receive(reply(call.stream_id, b"hi"))
+    call = machine.open()
+    machine.receive(goaway(call.stream_id))
+
+    machine.receive(reply(call.stream_id, b"hi"), rst(2, 0))
+
+    assert (machine.state, machine.it.why_closed) == ("closed", "drained")

@@ -8,10 +8,12 @@ from bff.wire.http2.frames import ConnectionFault, ErrorCode
 from bff.wire.http2.headers import (
     ABSENT,
     BROKEN,
+    FIELD_EXTRA_BYTES,
     BlockMemo,
     MemoDecoder,
     RequestBlocks,
     TableDecoder,
+    measured,
 )
 from tests.support.h2_server import GRPC, block
 
@@ -39,7 +41,9 @@ def test_the_shared_block_holds_what_all_requests_have(scheme: str) -> None:
         (":authority", "orders"), ("te", "trailers"), ("content-type", "application/grpc"),
         ("user-agent", "grpc-python-bff/1"), ("grpc-accept-encoding", "identity"),
     ]  # fmt: skip
-    assert shared.list_bytes == sum(len(name) + len(value) + 32 for name, value in fields)
+    timeout = len("grpc-timeout") + 9 + 32
+    assert shared.list_bytes == measured(shared.encoded) + timeout
+    assert measured(shared.encoded) == sum(len(name) + len(value) + 32 for name, value in fields)
 
 
 def test_the_shared_block_is_encoded_once() -> None:
@@ -63,14 +67,15 @@ def test_metadata_are_literals_that_no_table_keeps() -> None:
     ]  # fmt: skip
     decoder = hpack.Decoder()
 
-    raw, size = requests().of_metadata(pairs)
+    raw = requests().of_metadata(pairs)
     fields = decoder.decode(raw)
 
     assert [tuple(field) for field in fields] == [
         ("x-user", "u1"), ("authorization", "Bearer secret"), ("x-raw-bin", "AAE"),
         ("x-long", "v" * 300), ("x-user", ""), ("accept-language", "de"), ("x-trim", "v"),
     ]  # fmt: skip
-    assert size == sum(len(name) + len(value) + 32 for name, value in fields)
+    size = sum(len(name) + len(value) + 32 for name, value in fields)
+    assert measured(raw) == size <= len(raw) + FIELD_EXTRA_BYTES * len(pairs)
     assert not decoder.header_table.dynamic_entries
     assert [field.indexable for field in fields].index(False) == 1
     assert sum(not field.indexable for field in fields) == 1
