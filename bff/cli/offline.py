@@ -39,7 +39,13 @@ class _NoChannel:
         raise GatewayBug(f"{path} called offline")
 
     async def stream(
-        self, path: str, message: bytes, metadata: Metadata, deadline_s: float | None
+        self,
+        path: str,
+        message: bytes,
+        metadata: Metadata,
+        deadline_s: float | None,
+        *,
+        received: list[tuple[str, str | bytes]] | None = None,
     ) -> AsyncIterator[bytes]:
         """Never called."""
         yield b""

@@ -72,9 +72,6 @@ NOT_BUILT: dict[str, dict[str, str]] = {
         "compress": "compression of replies",
         "cache_control": "Cache-Control of a route",
     },
-    "Metadata": {
-        "trailers": "trailers to the client",
-    },
     "Caps": {"message": "a cap of messages other than 4MiB"},
     "AggregateCaps": _all(
         "this cap of aggregates", "depth calls source_reply replies output expression steps"

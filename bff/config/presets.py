@@ -12,6 +12,7 @@ from bff.config.switches import Transcoding
 __all__ = [
     "DEFAULT_PRESET",
     "METADATA_PREFIX",
+    "METADATA_TRAILERS",
     "PRESETS",
     "PRESET_TABLE",
     "SwitchInForce",
@@ -70,8 +71,9 @@ PRESET_TABLE: dict[str, tuple[SwitchValue, SwitchValue, SwitchValue]] = {
     "patch_mask": (True, True, False),
 }
 
-# Preset -> `metadata.prefix` where no level writes one; the others have none.
+# Preset -> `metadata.prefix`, `metadata.trailers` where no level writes one; the others have none.
 METADATA_PREFIX: dict[str, str] = {"grpc-gateway": "Grpc-Metadata-"}
+METADATA_TRAILERS: dict[str, str] = {"grpc-gateway": "te"}
 
 
 class SwitchInForce(Struct, frozen=True):

@@ -27,6 +27,8 @@ class Metadata(Block):
     """Names that do not cross, whatever lists and farther levels say."""
     prefix: str | None = None
     """Begins the header fields of metadata both ways, as `Grpc-Metadata-`; unset = as the preset."""
+    trailers: Literal["off", "te"] | None = None
+    """`te`: trailing metadata come behind the body where the client sends `TE: trailers`; unset = as the preset."""
 
 
 class Sse(Block):

@@ -25,6 +25,7 @@ __all__ = [
     "Request",
     "StreamCutError",
     "Ticket",
+    "Trailers",
     "UpstreamCall",
 ]
 
@@ -240,10 +241,20 @@ class ReplyStream(Protocol):
         ...
 
 
+class Trailers(Struct):
+    """Fields for behind the body, where server and client take any (RFC 9110 6.5).
+
+    `names` announces them; those of a stream are filled in when it ends.
+    """
+
+    names: bytes
+    fields: list[tuple[bytes, bytes]]
+
+
 class Reply:
     """What goes back: either `body`, or `stream` with parts that are written as they come."""
 
-    __slots__ = ("body", "headers", "reason", "status", "stream")
+    __slots__ = ("body", "headers", "reason", "status", "stream", "trailers")
 
     def __init__(
         self,
@@ -260,3 +271,4 @@ class Reply:
         self.stream = stream
         # Why it is no success, from the closed list of `core.status`; empty otherwise.
         self.reason = reason
+        self.trailers: Trailers | None = None

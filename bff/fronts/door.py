@@ -14,7 +14,7 @@ from msgspec import Struct
 from bff.core.deadline import TIMEOUT_FIELDS
 from bff.core.errors import ClientError, GatewayError, LimitedError
 from bff.core.events import Noted
-from bff.core.exchange import Reply, ReplyStream, Request, StreamCutError
+from bff.core.exchange import Reply, ReplyStream, Request, StreamCutError, Trailers
 from bff.core.headers import Headers
 from bff.core.ports import Clock, Random
 from bff.fronts.address import AddressReader
@@ -283,10 +283,14 @@ class Door:
         headers.append(_SERVER)
         if self.draining or exchange.unread:
             headers.append((b"connection", b"close"))
+        if reply.trailers is not None:
+            _place_trailers(reply, request, exchange)
         if reply.stream is not None:
             return await self._write_stream(reply, reply.stream, exchange)
         body = reply.body
         status = reply.status
+        if reply.trailers is not None:
+            return await self._write_trailed(reply, reply.trailers, exchange)
         if status != 204:
             headers.append((b"content-length", b"%d" % len(body)))
         if request.method == "HEAD":
@@ -298,6 +302,15 @@ class Door:
         for start in range(0, len(body), PART_BYTES):
             more = start + PART_BYTES < len(body)
             await exchange.send_timed(body[start : start + PART_BYTES], more=more)
+        return len(body)
+
+    async def _write_trailed(self, reply: Reply, trailers: Trailers, exchange: Exchange) -> int:
+        """A whole body in parts, since its length is not said, and fields behind it."""
+        body = reply.body
+        await exchange.start(reply.status, reply.headers)
+        for start in range(0, len(body), PART_BYTES):
+            await exchange.send_timed(body[start : start + PART_BYTES], more=True)
+        await exchange.send_trailers(trailers.fields)
         return len(body)
 
     async def _write_stream(self, reply: Reply, parts: ReplyStream, exchange: Exchange) -> int:
@@ -314,7 +327,10 @@ class Door:
                 for start in range(0, len(part) or 1, PART_BYTES):
                     await exchange.send_timed(part[start : start + PART_BYTES], more=True)
                 written += len(part)
-            await exchange.send_timed(b"", more=False)
+            if reply.trailers is None:
+                await exchange.send_timed(b"", more=False)
+            else:
+                await exchange.send_trailers(reply.trailers.fields)
         finally:
             await parts.aclose()
         return written
@@ -354,6 +370,18 @@ class Door:
             exchange.cut = True
             exchange.leave()
         return len(running)
+
+
+def _place_trailers(reply: Reply, request: Request, exchange: Exchange) -> None:
+    """Announce the fields behind the body, or put them before it where nothing can come behind."""
+    trailers = reply.trailers
+    assert trailers is not None
+    # HEAD and 204 have no body to come behind.
+    if exchange.takes_trailers and request.method != "HEAD" and reply.status != 204:
+        reply.headers.append((b"trailer", trailers.names))
+    else:
+        reply.headers += trailers.fields
+        reply.trailers = None
 
 
 def _judge_field(name: bytes, value: bytes) -> None:

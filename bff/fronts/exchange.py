@@ -144,6 +144,15 @@ class Exchange(ABC):
     async def send_part(self, part: bytes, *, more: bool) -> None:
         """Write a part, which may be empty. Returns when the server has room for the next."""
 
+    @property
+    def takes_trailers(self) -> bool:
+        """Whether server and client take fields behind the body (RFC 9110 6.5.1)."""
+        return False
+
+    async def send_trailers(self, fields: Pairs) -> None:
+        """End a reply of unknown length with these fields, where `takes_trailers`."""
+        raise NotImplementedError
+
     async def send_timed(self, part: bytes, *, more: bool) -> None:
         """As `send_part`, under the stall limit: the door's sweep looks at the time, so none costs a timer."""
         self.stalls_s = self.now_s() + self.stall_s

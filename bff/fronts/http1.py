@@ -40,6 +40,8 @@ _STATUS_LINES: Final = {
 }
 # A token (RFC 9110 5.6.2), at the beginning of a request line.
 _METHOD: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}) ").match
+# One of the members of TE (RFC 9110 10.1.4).
+_TRAILERS: Final = re.compile(rb"(?i)(?:^|,)[ \t]*trailers[ \t]*(?:,|$)").search
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -558,6 +560,19 @@ class Http1Exchange(Exchange):
             await self._connection.drain()
         else:
             self.is_sent = True
+
+    @property
+    def takes_trailers(self) -> bool:
+        """As `Exchange.takes_trailers`: chunked bodies can have them, and `TE: trailers` asks for them."""
+        return self.protocol == "1.1" and any(
+            name == b"te" and _TRAILERS(value) for name, value in self.raw
+        )
+
+    async def send_trailers(self, fields: Pairs) -> None:
+        """As `Exchange.send_trailers` (RFC 9112 7.1.2)."""
+        lines = b"".join([b"%b: %b\r\n" % pair for pair in fields])
+        self._connection.write(b"0\r\n%b\r\n" % lines)
+        self.is_sent = True
 
     def watch(self) -> None:
         """Nothing to do: the protocol tells at once."""

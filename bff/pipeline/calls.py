@@ -105,12 +105,6 @@ class Bound(Struct, kw_only=True, eq=False):
                 "METADATA_TOO_LARGE", metadata={"limit": str(self.metadata_cap_bytes)}
             )
 
-    def reply_headers(
-        self, metadata: tuple[tuple[str, str | bytes], ...]
-    ) -> list[tuple[bytes, bytes]]:
-        """Reply metadata that the route lets out, as header fields."""
-        return [] if self.outward is None else self.outward.of(metadata)
-
 
 class FileBound(Bound, kw_only=True):
     """As `Bound`, with a body that is a google.api.HttpBody: octets of any type, never parsed."""
@@ -150,9 +144,10 @@ class Unary(Struct, kw_only=True, eq=False):
     def shape(self, answers: Json, ticket: Ticket, match: Match) -> Reply:
         """JSON of the reply message."""
         headers = [_JSON, _NO_STORE, _NOSNIFF]
+        reply = Reply(self.status, headers, self.write(answers.message))
         if self.bound.outward is not None:
-            headers += self.bound.reply_headers(answers.metadata)
-        return Reply(self.status, headers, self.write(answers.message))
+            self.bound.outward.dress(reply, answers)
+        return reply
 
 
 class PickyUnary(Unary, kw_only=True, eq=False):
@@ -185,4 +180,7 @@ class Download(Struct, kw_only=True, eq=False):
         """The octets as they are."""
         content_type, data = self.read(answers.message)
         headers = [(b"content-type", content_type.encode()), _NO_STORE, _NOSNIFF]
-        return Reply(self.status, headers + self.bound.reply_headers(answers.metadata), data)
+        reply = Reply(self.status, headers, data)
+        if self.bound.outward is not None:
+            self.bound.outward.dress(reply, answers)
+        return reply

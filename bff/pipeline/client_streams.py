@@ -9,6 +9,7 @@ from bff.core.errors import ClientError, UpstreamError
 from bff.core.exchange import BodyLimits, Inputs, Json, Reply, Request, Ticket
 from bff.core.status import Code
 from bff.pipeline.calls import Bound, Download, Unary
+from bff.pipeline.crossing import StreamFields
 from bff.pipeline.intake import Intake
 from bff.pipeline.route import Match, Tools
 from bff.pipeline.streams import StreamForm, begin
@@ -97,15 +98,18 @@ class Conversation(Struct, kw_only=True, eq=False):
     async def fetch(self, request: Request, inputs: Inputs, match: Match, tools: Tools) -> Json:
         """The reply, begun as that of any stream."""
         assert inputs.messages is not None
-        messages = self.bound.stack.bidi(
-            self.bound.operation,
+        bound = self.bound
+        fields = None if bound.outward is None else StreamFields(bound.outward)
+        messages = bound.stack.bidi(
+            bound.operation,
             inputs.messages,
-            self.bound.metadata(request, inputs.ticket.permit.principal),
+            bound.metadata(request, inputs.ticket.permit.principal),
             tools.clock.now_s() + self.form.max_duration_s,
             request.calls,
+            received=None if fields is None else fields.received,
         )
         framing = self.form.open(request)
-        return await begin(self.form, framing, messages, self.bound.stack.name, request, tools)
+        return await begin(self.form, framing, messages, bound.stack.name, request, tools, fields)
 
     def shape(self, answers: Json, ticket: Ticket, match: Match) -> Reply:
         """The reply that `fetch` began."""

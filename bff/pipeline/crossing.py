@@ -10,10 +10,20 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal
 
 from bff.core.errors import ClientError
+from bff.core.exchange import Reply, Trailers
 from bff.core.headers import Headers, connection_named
 from bff.pipeline.field_rules import inward_fault
+from bff.wire.channel import UnaryReply
 
-__all__ = ["GATEWAY_PREFIX", "Inward", "Outward", "Pairs", "Skip", "octets_of_base64"]
+__all__ = [
+    "GATEWAY_PREFIX",
+    "Inward",
+    "Outward",
+    "Pairs",
+    "Skip",
+    "StreamFields",
+    "octets_of_base64",
+]
 
 Pairs = Sequence[tuple[str, str | bytes]]
 # Told of each field that is left out: for its name, or for its value.
@@ -25,6 +35,8 @@ GATEWAY_PREFIX: Final = b"grpc-metadata-"
 _PLAIN_CONNECTION: Final = frozenset({b"keep-alive", b"close"})
 # Names behind a prefix that are kept ready; those beyond are worked out each time.
 _MOST_KEPT: Final = 256
+# What steers the reader of a reply may not come behind it (RFC 9110 6.5.1).
+_HEAD_ONLY: Final = b"location"
 
 
 class Inward:
@@ -97,13 +109,34 @@ class Inward:
 
 
 class Outward:
-    """Which metadata of a reply the client sees; `names` gives the header field of each."""
+    """Which metadata of a reply the client sees; `names` gives the header field of each.
 
-    __slots__ = ("_names", "_skip")
+    `trails`: what comes behind the messages stays behind, for clients that take trailers.
+    """
 
-    def __init__(self, *, names: Mapping[str, str], skip: Skip) -> None:
+    __slots__ = ("_names", "_skip", "_trailer_names", "trails")
+
+    def __init__(self, *, names: Mapping[str, str], skip: Skip, trails: bool = False) -> None:
         self._names = {name: header.encode() for name, header in names.items()}
         self._skip = skip
+        self.trails = trails
+        self._trailer_names = b", ".join(
+            sorted(name for name in self._names.values() if name != _HEAD_ONLY)
+        )
+
+    def dress(self, reply: Reply, answer: UnaryReply) -> None:
+        """Put the metadata of a unary answer onto the reply."""
+        if not self.trails:
+            reply.headers += self.of(answer.metadata)
+            return
+        reply.headers += self.of(answer.metadata[: answer.initial])
+        trailing = self.of(answer.metadata[answer.initial :])
+        reply.headers += [field for field in trailing if field[0] == _HEAD_ONLY]
+        reply.trailers = self.trailers(trailing)
+
+    def trailers(self, fields: list[tuple[bytes, bytes]]) -> Trailers:
+        """These fields as trailers."""
+        return Trailers(self._trailer_names, [each for each in fields if each[0] != _HEAD_ONLY])
 
     def of(self, metadata: Pairs) -> list[tuple[bytes, bytes]]:
         """Header fields, in the order of the metadata."""
@@ -120,6 +153,30 @@ class Outward:
                 # A line break would begin a field of the service's own making (RFC 9110 5.5).
                 self._skip("value")
         return found
+
+
+class StreamFields:
+    """The metadata of a stream's reply: what is there at its head, and what comes at its end."""
+
+    __slots__ = ("_outward", "_shown", "received", "trailers")
+
+    def __init__(self, outward: Outward) -> None:
+        self._outward = outward
+        # Filled by the call.
+        self.received: list[tuple[str, str | bytes]] = []
+        self._shown = 0
+        self.trailers = outward.trailers([]) if outward.trails else None
+
+    def head(self) -> list[tuple[bytes, bytes]]:
+        """Header fields of what has come so far."""
+        self._shown = len(self.received)
+        return self._outward.of(self.received)
+
+    def end(self) -> None:
+        """The stream ended well: what came since is for behind it."""
+        if self.trailers is not None:
+            rest = self._outward.trailers(self._outward.of(self.received[self._shown :]))
+            self.trailers.fields += rest.fields
 
 
 def octets_of_base64(text: bytes) -> bytes | None:

@@ -20,6 +20,7 @@ from bff.core.exchange import (
 )
 from bff.core.status import Code
 from bff.pipeline.calls import Bound
+from bff.pipeline.crossing import StreamFields
 from bff.pipeline.feed import END, QUIET, Feed
 from bff.pipeline.framings import EventFields, EventFraming, Framing, JsonFraming, RawFraming
 from bff.pipeline.respond import error_text
@@ -90,15 +91,20 @@ class Streamed(Struct, kw_only=True, eq=False):
     async def fetch(self, request: Request, inputs: Inputs, match: Match, tools: Tools) -> Json:
         """The reply, which waits for the first message, the end, or the first wait."""
         framing = self.form.open(request)
-        messages = self.bound.stack.stream(
-            self.bound.operation,
+        bound = self.bound
+        fields = None if bound.outward is None else StreamFields(bound.outward)
+        messages = bound.stack.stream(
+            bound.operation,
             inputs.message,
-            self.bound.metadata(request, inputs.ticket.permit.principal),
+            bound.metadata(request, inputs.ticket.permit.principal),
             tools.clock.now_s() + self.form.max_duration_s,
             request.calls,
+            received=None if fields is None else fields.received,
         )
         try:
-            return await begin(self.form, framing, messages, self.bound.stack.name, request, tools)
+            return await begin(
+                self.form, framing, messages, bound.stack.name, request, tools, fields
+            )
         except UpstreamError as error:
             if error.code is Code.OUT_OF_RANGE and self._is_resumed(framing, request):
                 # WHATWG HTML 9.2.3: 204 keeps EventSource from coming back; there is nothing more.
@@ -125,6 +131,7 @@ async def begin(
     upstream: str,
     request: Request,
     tools: Tools,
+    fields: StreamFields | None = None,
 ) -> Reply:
     """Wait until the reply's header fields are known; closes `messages` if there is no reply."""
     expires_unix_s = request.principal.expires_unix_s
@@ -141,9 +148,14 @@ async def begin(
     except BaseException:
         await feed.close()
         raise
-    frames = _frames(framing, first, feed, request, tools)
+    frames = _frames(framing, first, feed, request, tools, fields)
     stream = FrameStream(frames, feed, write_timeout_s=form.write_timeout_s)
-    return Reply(form.status, [(b"content-type", content_type), _NO_STORE, _NOSNIFF], stream=stream)
+    headers = [(b"content-type", content_type), _NO_STORE, _NOSNIFF]
+    reply = Reply(form.status, headers, stream=stream)
+    if fields is not None:
+        reply.headers += fields.head()
+        reply.trailers = fields.trailers
+    return reply
 
 
 async def _first(
@@ -171,7 +183,12 @@ async def _first(
 
 
 async def _frames(
-    framing: Framing, message: object, feed: Feed, request: Request, tools: Tools
+    framing: Framing,
+    message: object,
+    feed: Feed,
+    request: Request,
+    tools: Tools,
+    fields: StreamFields | None,
 ) -> AsyncGenerator[bytes, None]:
     """Frames, one per message; a message is taken from the service only when the last was written."""
     yielded = framing.start()
@@ -188,6 +205,8 @@ async def _frames(
             else:
                 yield framing.heartbeat
             message = await feed.take(framing.quiet_s)
+        if fields is not None:
+            fields.end()
         yield yielded + framing.end()
     except GatewayError as error:
         # The status line is gone; the error is the last frame, and the log has its reason.

@@ -19,6 +19,7 @@ from bff.snapshot.crossing import (
     compile_outward,
     judge_metadata,
     prefix_of,
+    trails,
 )
 from bff.snapshot.findings import Findings
 from bff.snapshot.levels import Levels
@@ -155,7 +156,8 @@ class WorkCompiler:
         operation = self._upstreams.operation(
             upstream, rule.entry.method, bound_to=rule.binding.method
         )
-        prefix = prefix_of(metadata, preset_of(block for block, _, _ in rule.levels.switches()))
+        preset = preset_of(block for block, _, _ in rule.levels.switches())
+        prefix = prefix_of(metadata, preset)
         judge_metadata(rule.levels.metadata_levels(), prefix, self._find)
         name, emit = operation.name, self._policies.emit
         return Bound(
@@ -167,7 +169,9 @@ class WorkCompiler:
             metadata_cap_bytes=rule.caps.metadata,
             reply_cap_bytes=rule.caps.reply,
             inward=compile_inward(metadata, prefix, operation=name, emit=emit),
-            outward=compile_outward(metadata, prefix, operation=name, emit=emit),
+            outward=compile_outward(
+                metadata, prefix, trails=trails(metadata, preset), operation=name, emit=emit
+            ),
             judge=judge_content_type if switches.content_type == 415 else take_any_content_type,
             drops_body=switches.unexpected_body == "ignore",
         )

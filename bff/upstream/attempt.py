@@ -44,7 +44,7 @@ class Known:
 class Wish(Struct):
     """What is sent, and by when (monotonic; None: a stream without end).
 
-    `messages` is set where the client streams too; `received` then takes the reply's metadata.
+    `messages` is set where the client streams too; `received` takes a stream's reply metadata.
     """
 
     message: bytes
@@ -322,7 +322,9 @@ class Attempts:
 
 def _open(channel: Channel, path: str, wish: Wish) -> AsyncGenerator[bytes, None]:
     if wish.messages is None:
-        return channel.stream(path, wish.message, wish.metadata, wish.deadline_s)
+        return channel.stream(
+            path, wish.message, wish.metadata, wish.deadline_s, received=wish.received
+        )
     return channel.bidi(
         path, wish.messages.each(), wish.metadata, wish.deadline_s, received=wish.received
     )

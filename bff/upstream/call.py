@@ -131,13 +131,14 @@ class UpstreamStack:
         notes: Notes | None = None,
         *,
         source: str = "",
+        received: list[tuple[str, str | bytes]] | None = None,
     ) -> AsyncGenerator[bytes, None]:
         """The messages of a server stream; it holds its slot to the end. Close it when you leave early.
 
         The deadline is that of the whole stream; `timeout_s` of the operation is not for streams.
         Another endpoint is tried only for a request that no service has seen.
         """
-        wish = Wish(message, metadata, deadline_s)
+        wish = Wish(message, metadata, deadline_s, received=received)
         return self._stream(operation, wish, notes, source)
 
     def bidi(
@@ -175,14 +176,15 @@ class UpstreamStack:
             operation, messages, metadata, deadline_s, notes, source=source, received=received
         )
         reply: bytes | None = None
+        initial = 0
         async with aclosing(parts):
             async for part in parts:
                 if reply is not None:
                     raise self._protocol_fault("more than one message")
-                reply = part
+                reply, initial = part, len(received or ())
         if reply is None:
             raise self._protocol_fault("OK without a message")
-        return UnaryReply(reply, tuple(received or ()))
+        return UnaryReply(reply, tuple(received or ()), initial)
 
     async def _stream(
         self, operation: Operation, wish: Wish, notes: Notes | None, source: str

@@ -16,10 +16,12 @@ Metadata = Sequence[tuple[str, str | bytes]]
 
 
 class UnaryReply(Struct, frozen=True):
-    """The message of an OK reply, and the metadata around it (initial first, then trailing) if asked for."""
+    """The message of an OK reply, and the metadata around it if asked for: `initial`, then trailing."""
 
     message: bytes
     metadata: tuple[tuple[str, str | bytes], ...] = ()
+    # How many of them came before the message.
+    initial: int = 0
 
 
 class Channel(Protocol):
@@ -42,9 +44,19 @@ class Channel(Protocol):
         ...
 
     def stream(
-        self, path: str, message: bytes, metadata: Metadata, deadline_s: float | None
+        self,
+        path: str,
+        message: bytes,
+        metadata: Metadata,
+        deadline_s: float | None,
+        *,
+        received: list[tuple[str, str | bytes]] | None = None,
     ) -> AsyncGenerator[bytes, None]:
-        """Messages of a server stream, one at a time; closing the iterator cancels the call."""
+        """Messages of a server stream, one at a time; closing the iterator cancels the call.
+
+        `received` holds the initial metadata of the reply from the first message on, and its
+        trailing metadata behind them once the call has ended well.
+        """
         ...
 
     def bidi(
@@ -59,8 +71,7 @@ class Channel(Protocol):
         """Both sides stream; a client's stream with one reply is the same, with one message back.
 
         The next of `messages` is taken when the last was handed to the connection. An error of
-        theirs cancels the call and is raised here. When the call has ended, `received` holds the
-        metadata of the reply (initial first, then trailing).
+        theirs cancels the call and is raised here. `received` is as in `stream`.
         """
         ...
 

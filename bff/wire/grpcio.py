@@ -156,26 +156,34 @@ class GrpcioChannel:
         if reply is None:
             raise self._fault(call, deadline_s)
         if want_metadata:
-            initial, trailing = call._initial_metadata, call._status.trailing_metadata()  # noqa: SLF001
-            return UnaryReply(
-                reply, tuple((name, value) for part in (initial, trailing) for name, value in part)
-            )
+            initial, trailing = _initial_of(call), _trailing_of(call)
+            return UnaryReply(reply, (*initial, *trailing), len(initial))
         return UnaryReply(reply)
 
     async def stream(
-        self, path: str, message: bytes, metadata: Metadata, deadline_s: float | None
+        self,
+        path: str,
+        message: bytes,
+        metadata: Metadata,
+        deadline_s: float | None,
+        *,
+        received: list[tuple[str, str | bytes]] | None = None,
     ) -> AsyncGenerator[bytes, None]:
         """Messages one by one; the next is read from the socket's window only when asked for."""
         call = self._start(path, deadline_s)
         try:
             begin = call.initiate_unary_stream(message, tuple(metadata), None)
             await _Flight(self, call, begin).ended
+            if received is not None:
+                received[:] = _initial_of(call)
             read = call.receive_serialized_message
             while (part := await _Flight(self, call, read()).ended) is not cygrpc.EOF:
                 yield part
             await call.status()
             if not call.is_ok():
                 raise self._fault(call, deadline_s)
+            if received is not None:
+                received += _trailing_of(call)
         except cygrpc.InternalError as error:
             raise GatewayBug(f"grpcio refused the stream of {path}: metadata?") from error
         finally:
@@ -200,6 +208,8 @@ class GrpcioChannel:
         try:
             try:
                 await began
+                if received is not None:
+                    received[:] = _initial_of(call)
                 read = call.receive_serialized_message
                 while (part := await _Flight(self, call, read()).ended) is not cygrpc.EOF:
                     yield part
@@ -213,13 +223,10 @@ class GrpcioChannel:
                     _raise_error_of(sending)
                     raise GatewayBug(f"grpcio refused the stream of {path}: metadata?") from error
             _raise_error_of(sending)
-            if received is not None:
-                initial, trailing = call._initial_metadata, call._status.trailing_metadata()  # noqa: SLF001 - see `unary`
-                received.extend(
-                    (name, value) for part in (initial, trailing) for name, value in part
-                )
             if not call.is_ok():
                 raise self._fault(call, deadline_s)
+            if received is not None:
+                received += _trailing_of(call)
         finally:
             if not call.done():
                 call.cancel(_LEFT)
@@ -281,6 +288,15 @@ class GrpcioChannel:
             ),
             own_mark=self._own_mark,
         )
+
+
+def _initial_of(call: Any) -> list[tuple[str, str | bytes]]:
+    # The public way to either is a coroutine, only because it may have to wait.
+    return [(name, value) for name, value in call._initial_metadata or ()]  # noqa: SLF001
+
+
+def _trailing_of(call: Any) -> list[tuple[str, str | bytes]]:
+    return [(name, value) for name, value in call._status.trailing_metadata() or ()]  # noqa: SLF001
 
 
 def _raise_error_of(sending: asyncio.Task[None]) -> None:

@@ -18,12 +18,18 @@ class SplitChannel:
         self._streams: Channel | None = None
 
     def stream(
-        self, path: str, message: bytes, metadata: Metadata, deadline_s: float | None
+        self,
+        path: str,
+        message: bytes,
+        metadata: Metadata,
+        deadline_s: float | None,
+        *,
+        received: list[tuple[str, str | bytes]] | None = None,
     ) -> AsyncGenerator[bytes, None]:
         """As `Channel.stream`."""
         if self._streams is None:
             self._streams = self._open_streams()
-        return self._streams.stream(path, message, metadata, deadline_s)
+        return self._streams.stream(path, message, metadata, deadline_s, received=received)
 
     def bidi(
         self,

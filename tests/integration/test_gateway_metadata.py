@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 import pytest_asyncio
 
 from bff.core.status import Code
 from sample_services.generated.sample.catalog.v1 import catalog_pb2
+from sample_services.generated.sample.orders.v1 import orders_pb2
 from tests.conftest import ROOMY
 from tests.support.gateway import GatewayProcess, RawReply
 from tests.support.samples import SampleServices
@@ -37,7 +39,22 @@ routes:
   - {rpc: GetProduct, id: none, get: "/none/{product_id}",
      metadata: {in: [], out: [], rename: {}, set: {}, add: {}, remove: []}}
 """
-_OTHERS = dict.fromkeys(("orders.yaml", "users.yaml", "home.yaml"))
+ORDERS = """
+service: sample.orders.v1.OrderService
+upstream: catalog
+auth: {required: false}
+metadata: {out: [etag, x-cost, location], trailers: te}
+routes:
+  - {rpc: GetOrder, get: "/te/{order_id}"}
+  - {rpc: GetOrder, id: te-off, get: "/te-compat/{order_id}",
+     metadata: {trailers: off}, transcoding: {preset: grpc-gateway}}
+  - {rpc: GetInvoice, get: "/te-file/{order_id}"}
+  - {rpc: WatchOrder, get: "/te-watch/{order_id}"}
+  - {rpc: WatchOrder, id: plain, get: "/watch/{order_id}", metadata: {trailers: off}}
+"""
+WATCH = "/sample.orders.v1.OrderService/WatchOrder"
+EVENT = orders_pb2.OrderEvent(revision=7).SerializeToString()
+_OTHERS = dict.fromkeys(("users.yaml", "home.yaml"))
 
 
 class Bench:
@@ -53,6 +70,14 @@ class Bench:
         reply = await self.gateway.raw_get(path, *lines)
         return reply, self.lab.calls(GET)[-1]
 
+    async def trail(self, request: str, step: Step, *lines: str) -> RawReply:
+        """One request about an order, such as `GET /te/1`, which the service answers so."""
+        for name in ("GetOrder", "GetInvoice"):
+            self.lab.on(f"/sample.orders.v1.OrderService/{name}", step)
+        self.lab.on(WATCH, step, stream=True)
+        head = [f"{request} HTTP/1.1", "Host: g", "Connection: close, TE", *lines, "", ""]
+        return await self.gateway.raw("\r\n".join(head).encode())
+
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def bench(
@@ -65,7 +90,7 @@ async def bench(
             tmp_path_factory.mktemp("metadata"),
             shop,
             changes={**changes, "metadata": {}},
-            files={**_OTHERS, "catalog.yaml": CATALOG},
+            files={**_OTHERS, "catalog.yaml": CATALOG, "orders.yaml": ORDERS},
         )
         try:
             await asyncio.to_thread(gateway.start)
@@ -219,3 +244,123 @@ async def test_metadata_of_a_refusal_stays_inside(bench: Bench) -> None:
 
     assert reply.status == 404
     assert fields_of(reply, b"location") == []
+
+
+# Trailers
+
+AROUND = Step(
+    initial=(("etag", "v1"), ("x-secret", "1")),
+    trailers=(("x-cost", "5"), ("location", "/here"), ("x-secret", "2")),
+)
+
+
+def unchunked(body: bytes) -> tuple[bytes, bytes]:
+    """The content of a chunked body, and the fields behind it."""
+    content = b""
+    while True:
+        size, _, body = body.partition(b"\r\n")
+        length = int(size, 16)
+        if length == 0:
+            return content, body
+        content, body = content + body[:length], body[length + 2 :]
+
+
+@pytest.mark.rule("transcoding.145")
+@pytest.mark.parametrize("te", ["trailers", "gzip;q=0.5, Trailers", "trailers,deflate"])
+@pytest.mark.parametrize("path", ["/te/1", "/te-file/1"])
+async def test_trailers_come_behind_the_body_where_they_are_asked_for(
+    bench: Bench, path: str, te: str
+) -> None:
+    """What steers the client stays in front (RFC 9110 6.5.1)."""
+    reply = await bench.trail(f"GET {path}", AROUND, f"TE: {te}")
+
+    assert reply.status == 200
+    assert fields_of(reply, b"transfer-encoding") == [b"chunked"]
+    assert fields_of(reply, b"content-length") == []
+    assert fields_of(reply, b"trailer") == [b"etag, x-cost"]
+    assert fields_of(reply, b"etag") == [b"v1"]
+    assert fields_of(reply, b"location") == [b"/here"]
+    assert fields_of(reply, b"x-cost") == []
+    content, behind = unchunked(reply.body)
+    assert content == (b"{}" if path == "/te/1" else b"")
+    assert behind == b"x-cost: 5\r\n\r\n"
+
+
+@pytest.mark.rule("transcoding.145")
+@pytest.mark.parametrize(
+    ("request_line", "lines"),
+    [
+        ("GET /te/1", ()),
+        ("GET /te/1", ("TE: gzip",)),
+        ("GET /te/1", ("TE: trailersome",)),
+        ("HEAD /te/1", ("TE: trailers",)),
+    ],
+)
+async def test_trailers_are_header_fields_where_nothing_can_come_behind(
+    bench: Bench, request_line: str, lines: tuple[str, ...]
+) -> None:
+    reply = await bench.trail(request_line, AROUND, *lines)
+
+    assert reply.status == 200
+    assert fields_of(reply, b"x-cost") == [b"5"]
+    assert fields_of(reply, b"content-length") == [b"2"]
+    assert fields_of(reply, b"trailer") == fields_of(reply, b"transfer-encoding") == []
+
+
+@pytest.mark.rule("transcoding.145")
+async def test_a_route_may_turn_the_trailers_of_its_preset_off(bench: Bench) -> None:
+    reply = await bench.trail("GET /te-compat/1", AROUND, "TE: trailers")
+
+    assert fields_of(reply, b"grpc-metadata-x-cost") == [b"5"]
+    assert fields_of(reply, b"trailer") == []
+
+
+@pytest.mark.rule("transcoding.145")
+async def test_the_preset_of_grpc_gateway_has_trailers(bench: Bench) -> None:
+    step = Step(message=PRODUCT, trailers=(("etag", "v2"),))
+    bench.lab.on(GET, step)
+
+    reply = await bench.gateway.raw_get("/compat/p-1", "TE: trailers")
+
+    assert fields_of(reply, b"grpc-metadata-etag") == []
+    assert unchunked(reply.body)[1] == b"grpc-metadata-etag: v2\r\n\r\n"
+
+
+@pytest.mark.rule("transcoding.145")
+async def test_a_stream_has_its_metadata_in_front_and_its_trailers_behind(bench: Bench) -> None:
+    step = replace(AROUND, messages=[EVENT, EVENT])
+
+    reply = await bench.trail("GET /te-watch/1", step, "TE: trailers")
+
+    assert reply.status == 200
+    assert fields_of(reply, b"etag") == [b"v1"]
+    assert fields_of(reply, b"trailer") == [b"etag, x-cost"]
+    content, behind = unchunked(reply.body)
+    assert content == b'[{"revision":"7"},{"revision":"7"}]'
+    assert behind == b"x-cost: 5\r\n\r\n"
+    assert b"secret" not in reply.octets
+
+
+@pytest.mark.rule("transcoding.145")
+@pytest.mark.parametrize("request_line", ["GET /te-watch/1", "GET /watch/1"])
+async def test_a_stream_without_trailers_has_its_metadata_in_front(
+    bench: Bench, request_line: str
+) -> None:
+    """What comes at the end has no place any more."""
+    lines = () if "te" in request_line else ("TE: trailers",)
+
+    reply = await bench.trail(request_line, replace(AROUND, messages=[EVENT]), *lines)
+
+    assert fields_of(reply, b"etag") == [b"v1"]
+    assert unchunked(reply.body) == (b'[{"revision":"7"}]', b"\r\n")
+
+
+@pytest.mark.rule("transcoding.145")
+async def test_a_stream_that_fails_has_no_trailers(bench: Bench) -> None:
+    step = replace(AROUND, messages=[EVENT], code=Code.NOT_FOUND, details="gone")
+
+    reply = await bench.trail("GET /te-watch/1", step, "TE: trailers")
+
+    content, behind = unchunked(reply.body)
+    assert b'"status":"NOT_FOUND"' in content
+    assert behind == b"\r\n"

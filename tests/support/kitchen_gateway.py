@@ -72,7 +72,13 @@ class Echo:
         return UnaryReply(message)
 
     async def stream(
-        self, path: str, message: bytes, metadata: Metadata, deadline_s: float | None
+        self,
+        path: str,
+        message: bytes,
+        metadata: Metadata,
+        deadline_s: float | None,
+        *,
+        received: list[tuple[str, str | bytes]] | None = None,
     ) -> AsyncGenerator[bytes, None]:
         self.message = message
         yield message

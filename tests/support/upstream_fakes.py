@@ -106,7 +106,13 @@ class FakeChannel:
         return UnaryReply(answer)
 
     async def stream(
-        self, path: str, message: bytes, metadata: Metadata, deadline_s: float | None
+        self,
+        path: str,
+        message: bytes,
+        metadata: Metadata,
+        deadline_s: float | None,
+        *,
+        received: list[tuple[str, str | bytes]] | None = None,
     ) -> AsyncGenerator[bytes, None]:
         self.sent.append((path, message, metadata, deadline_s))
         try:

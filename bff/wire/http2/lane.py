@@ -143,7 +143,7 @@ class LaneChannel:
         if reply is None:
             raise failure_of(stream, overdue=self._now_s() >= stream.deadline_s)
         if want_metadata:
-            return UnaryReply(reply, metadata_of(stream))
+            return UnaryReply(reply, *metadata_of(stream))
         return UnaryReply(reply)
 
     def stream(
@@ -152,6 +152,8 @@ class LaneChannel:
         message: bytes,  # noqa: ARG002 - the protocol's shape
         metadata: Metadata,  # noqa: ARG002 - as above
         deadline_s: float | None,  # noqa: ARG002 - as above
+        *,
+        received: list[tuple[str, str | bytes]] | None = None,  # noqa: ARG002 - as above
     ) -> AsyncGenerator[bytes, None]:
         """Streams go another way."""
         raise GatewayBug(f"the unary lane was asked for a stream of {path}")

@@ -69,14 +69,17 @@ def error_of(fault: Fault) -> UpstreamError:
     )
 
 
-def metadata_of(stream: Stream) -> tuple[tuple[str, str | bytes], ...]:
-    """Initial and trailing metadata of the service's own, in order."""
+def metadata_of(stream: Stream) -> tuple[tuple[tuple[str, str | bytes], ...], int]:
+    """Initial and trailing metadata of the service's own, in order; and how many are initial."""
     found: list[tuple[str, str | bytes]] = []
+    initial = 0
     # A reply of trailers alone has one block for both.
     blocks = (
         [stream.headers] if stream.headers is stream.trailers else [stream.headers, stream.trailers]
     )
     for block in blocks:
+        if block is stream.trailers:
+            initial = len(found)
         if block is None:
             continue
         for name, value in block.pairs:
@@ -88,7 +91,7 @@ def metadata_of(stream: Stream) -> tuple[tuple[str, str | bytes], ...]:
             raw = _from_base64(value)
             if raw is not None:
                 found.append((name.decode("ascii"), raw))
-    return tuple(found)
+    return tuple(found), initial
 
 
 def _message(stream: Stream, max_bytes: int) -> bytes:

@@ -110,7 +110,6 @@ def test_a_fault_is_told_with_its_place_and_a_way_out(
         ("service: a.B\nupstream: b\ninternal: [a]", "internal", "internal fields"),
         (ROUTE % "cache: {ttl: 5s}", "routes[0].cache", "response caching"),
         (ROUTE % "auth: {any: [jwt, session]}", "routes[0].auth.any", "this credential"),
-        (ROUTE % "metadata: {trailers: te}", "routes[0].metadata.trailers", "trailers"),
         ("upstream: orders\nroutes: [{get: /a, http: GET /b}]", "routes[0].http", "HTTP services"),
         (SOURCE % "on_error: {stale: 60s}", "sources.x.on_error.stale", "stale replies"),
         (SOURCE % "mask: [a]", "sources.x.mask", "field masks"),
