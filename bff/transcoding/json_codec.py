@@ -325,13 +325,32 @@ def _side_by_side(inner: Any, tree: Json) -> list[tuple[Any, Json]]:
 
 def _wire_reader(message_class: type[Message]) -> Callable[[bytes], Message]:
     from_binary = message_class.from_binary
+    # An extension lies among the unknown fields; JSON shows those that the types name.
+    drops_unknown = not _is_extendable(message_class.desc())
 
     def read(wire: bytes) -> Message:
         try:
-            return from_binary(wire, ignore_unknown_fields=True)
+            return from_binary(wire, ignore_unknown_fields=drops_unknown)
         except REFUSALS as error:
             raise UpstreamError(
                 "UPSTREAM_MESSAGE", code=Code.INTERNAL, detail=str(error)
             ) from error
 
     return read
+
+
+def _is_extendable(desc: DescMessage) -> bool:
+    """Whether proto2 extensions may stand in this message, or in one below it."""
+    todo, seen = [desc], {desc.type_name}
+    while todo:
+        here = todo.pop()
+        if here.proto.extension_range:
+            return True
+        for field in here.fields:
+            value: Any = field.value
+            for held in ("message", "element", "value"):
+                inner = getattr(value, held, None)
+                if isinstance(inner, DescMessage) and inner.type_name not in seen:
+                    seen.add(inner.type_name)
+                    todo.append(inner)
+    return False
