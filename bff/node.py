@@ -30,6 +30,7 @@ from bff.fronts.admin_server import AdminServer, admin_app
 from bff.fronts.health import NodeView
 from bff.fronts.listener import ListenerSettings
 from bff.fronts.listener_process import end_listener, listener_process
+from bff.snapshot.moved_switches import Texts, moved_switches
 from bff.snapshot.route_difference import RouteDifference, compare_routes
 from bff.snapshot.type_sources import Sources
 from bff.telemetry.exposition import CONTENT_TYPE, NodeTotals
@@ -40,6 +41,8 @@ from bff.telemetry.metrics import Metrics, Sample, read_file
 __all__ = ["Checked", "Node", "NodeSettings", "run_node"]
 
 _RELOAD_TIMEOUT_S = 60.0
+# Routes whose switches moved alike share a line; more kinds of move than these nobody reads.
+_MOST_MOVES = 50
 
 
 class NodeSettings(Struct, frozen=True, kw_only=True):
@@ -56,14 +59,16 @@ class NodeSettings(Struct, frozen=True, kw_only=True):
 class Checked(Struct, frozen=True, kw_only=True):
     """What the files on disk are worth: a version with its content, or problems.
 
-    `routes` are fingerprints of the version's routes. `needs_restart` are changes that only a
-    restart takes over; `refused` says why new types of services are not in this version.
+    `routes` are fingerprints of the version's routes, `switches` what is in force on each.
+    `needs_restart` are changes that only a restart takes over; `refused` says why new types of
+    services are not in this version.
     """
 
     version: str = ""
     content: bytes = b""
     sources: Sources = Sources(sets=())
     routes: Mapping[str, str] = {}
+    switches: Texts = {}
     refused: tuple[Problem, ...] = ()
     problems: tuple[Problem, ...] = ()
     needs_restart: tuple[str, ...] = ()
@@ -116,6 +121,7 @@ class Node:
         # One change at a time, whoever saw it: the watch, a signal, or new types.
         self._reloading = asyncio.Lock()
         self._routes = first.routes
+        self._switches = first.switches
         self._held = held
         self.types = TypeRefresh(
             held, log=log, metrics=self._metrics, clock=SystemClock(), random=system_random()
@@ -270,6 +276,11 @@ class Node:
         self._routes = checked.routes
         if difference:
             self._log.note("routes_changed", version=checked.version, **_told(difference))
+        moves = moved_switches(self._switches, checked.switches)
+        self._switches = checked.switches
+        for moved, routes in list(moves.items())[:_MOST_MOVES]:
+            names = ", ".join(routes)
+            self._log.note("switches_moved", version=checked.version, moved=moved, routes=names)
         why = await asyncio.to_thread(self._held.accept, checked.sources)
         if why:
             self._log.note("state_not_written", why=why)

@@ -11,7 +11,6 @@ from rich.text import Text
 
 from bff.cli.offline import compile_offline
 from bff.cli.report import console, errors, print_problems, problems_json
-from bff.config.presets import SwitchValue
 from bff.core.errors import ConfigError
 from bff.pipeline.route import CompiledRoute
 from bff.snapshot.compiler import Compiled
@@ -63,7 +62,7 @@ def _explain(compiled: Compiled, asked: str, *, as_json: bool) -> None:
     if served is None:
         errors.print(f"no mapped route takes {asked!r}; write it as GET /v1/x", style="red")
         raise typer.Exit(1)
-    rows = [(s.name, _switch_text(s.value), s.origin) for s in served.switches.in_force]
+    rows = [(s.name, s.text, s.origin) for s in served.all_switches]
     if as_json:
         names = ("switch", "value", "origin")
         console.print(
@@ -90,13 +89,6 @@ def _served_at(compiled: Compiled, asked: str) -> ServedBinding | None:
     found = compiled.tools.trie.find(method, path) if path.startswith("/") else None
     route = found.value if isinstance(found, Found) else None
     return next((served for served in compiled.served if served.route is route), None)
-
-
-def _switch_text(value: SwitchValue) -> str:
-    """A value as the configuration writes it."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"[{', '.join(value)}]" if isinstance(value, tuple) else str(value)
 
 
 def routes(mappings: _Mappings = Path("mappings"), as_json: _Json = False) -> None:

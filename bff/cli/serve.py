@@ -21,6 +21,7 @@ from bff.fronts.listen_ports import free_port, why_not_bindable
 from bff.fronts.listener import ListenerSettings, ListenerTls, check_tls
 from bff.node import Checked, NodeSettings, run_node
 from bff.ratelimit.shared_store import create_table
+from bff.snapshot.moved_switches import switch_texts
 from bff.snapshot.route_difference import fingerprints
 from bff.snapshot.type_sources import files_of_types
 
@@ -121,6 +122,7 @@ def _checked(judged: Judged) -> Checked:
         content=pack(judged.document, judged.sources),
         sources=judged.sources,
         routes=fingerprints(judged.compiled),
+        switches=switch_texts(judged.compiled),
         refused=judged.refused,
     )
 

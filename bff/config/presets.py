@@ -3,21 +3,21 @@
 A block that names a preset sets every switch anew; the switches beside it then stand out from it.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct
 
+from bff.config.blocks import Block
 from bff.config.switches import Transcoding
 
 __all__ = [
+    "BLOCK_TABLE",
     "DEFAULT_PRESET",
-    "METADATA_PREFIX",
-    "METADATA_TRAILERS",
     "PRESETS",
     "PRESET_TABLE",
     "SwitchInForce",
     "SwitchValue",
-    "preset_of",
+    "blocks_in_force",
     "switches_in_force",
 ]
 
@@ -71,9 +71,13 @@ PRESET_TABLE: dict[str, tuple[SwitchValue, SwitchValue, SwitchValue]] = {
     "patch_mask": (True, True, False),
 }
 
-# Preset -> `metadata.prefix`, `metadata.trailers` where no level writes one; the others have none.
-METADATA_PREFIX: dict[str, str] = {"grpc-gateway": "Grpc-Metadata-"}
-METADATA_TRAILERS: dict[str, str] = {"grpc-gateway": "te"}
+# The same for keys of the blocks `stream` and `metadata`.
+BLOCK_TABLE: dict[str, tuple[SwitchValue, SwitchValue, SwitchValue]] = {
+    "stream.default": ("array", "ndjson", "array"),
+    "stream.wrap": (False, True, False),
+    "metadata.prefix": ("", "Grpc-Metadata-", ""),
+    "metadata.trailers": ("off", "te", "off"),
+}
 
 
 class SwitchInForce(Struct, frozen=True):
@@ -82,6 +86,15 @@ class SwitchInForce(Struct, frozen=True):
     name: str
     value: SwitchValue
     origin: str
+
+    @property
+    def text(self) -> str:
+        """The value as the configuration writes it."""
+        if isinstance(self.value, bool):
+            return str(self.value).lower()
+        if isinstance(self.value, tuple):
+            return f"[{', '.join(self.value)}]"
+        return str(self.value) or '""'
 
 
 def switches_in_force(
@@ -92,29 +105,46 @@ def switches_in_force(
     A nearer block decides, switch by switch; a block's `preset` decides all of them, before the
     switches written beside it.
     """
-    values = dict(_of_preset(DEFAULT_PRESET, f"preset {DEFAULT_PRESET} (default)"))
+    values = _of_preset(PRESET_TABLE, DEFAULT_PRESET)
     for block, place in levels:
         if block is None:
             continue
         written = block.model_fields_set
         if "preset" in written:
-            values = dict(_of_preset(block.preset, f"preset {block.preset} ({place('preset')})"))
+            values = _of_preset(PRESET_TABLE, block.preset, place("preset"))
         for name in PRESET_TABLE:
             if name in written:
                 values[name] = SwitchInForce(name, getattr(block, name), place(name))
     return tuple(values.values())
 
 
-def preset_of(blocks: Iterable[Transcoding | None]) -> str:
-    """The preset in force: the nearest that one of these blocks, far to near, names."""
-    preset = DEFAULT_PRESET
-    for block in blocks:
-        if block is not None and "preset" in block.model_fields_set:
-            preset = block.preset
-    return preset
+def blocks_in_force(
+    levels: Sequence[tuple[Mapping[str, Block | None], Callable[[str], str]]],
+) -> tuple[SwitchInForce, ...]:
+    """What presets say of other blocks, against what is written there, as `switches_in_force`.
+
+    A level has its blocks by name, `transcoding` with the preset among them, and what tells the
+    place of a key such as `stream.wrap`.
+    """
+    values = _of_preset(BLOCK_TABLE, DEFAULT_PRESET)
+    for blocks, place in levels:
+        transcoding = blocks.get("transcoding")
+        if isinstance(transcoding, Transcoding) and "preset" in transcoding.model_fields_set:
+            where = place("transcoding.preset")
+            values = _of_preset(BLOCK_TABLE, transcoding.preset, where)
+        for name in BLOCK_TABLE:
+            key, _, attribute = name.partition(".")
+            block = blocks.get(key)
+            if block is not None and attribute in block.model_fields_set:
+                values[name] = SwitchInForce(name, getattr(block, attribute), place(name))
+    return tuple(values.values())
 
 
-def _of_preset(preset: str, origin: str) -> Iterable[tuple[str, SwitchInForce]]:
+def _of_preset(
+    table: Mapping[str, tuple[SwitchValue, SwitchValue, SwitchValue]],
+    preset: str,
+    where: str = "default",
+) -> dict[str, SwitchInForce]:
     column = PRESETS.index(preset)
-    for name, row in PRESET_TABLE.items():
-        yield name, SwitchInForce(name, row[column], origin)
+    origin = f"preset {preset} ({where})"
+    return {name: SwitchInForce(name, row[column], origin) for name, row in table.items()}

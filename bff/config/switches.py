@@ -50,9 +50,9 @@ class Stream(Block):
     """`stream`: streams over HTTP."""
 
     default: Literal["array", "ndjson", "sse"] = "array"
-    """The form without an Accept that decides."""
+    """The form without an Accept that decides; unset = as the preset, `array` or `ndjson`."""
     wrap: bool = False
-    """Whether each message stands under `result`."""
+    """Whether each message stands under `result`; unset = as the preset."""
     first_wait: Timeout = 5.0
     """Longest wait of the header fields for the first message."""
     sse: Sse = Field(default_factory=Sse)

@@ -10,7 +10,6 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-from bff.config.presets import METADATA_PREFIX, METADATA_TRAILERS
 from bff.config.switches import Metadata
 from bff.core.events import Emit, FieldSkipped
 from bff.pipeline.crossing import GATEWAY_PREFIX, Inward, Outward, Skip, octets_of_base64
@@ -18,7 +17,7 @@ from bff.pipeline.field_rules import Fault, inward_fault, name_fault, outward_fa
 from bff.snapshot.findings import Findings
 from bff.snapshot.levels import MetadataLevel
 
-__all__ = ["compile_inward", "compile_outward", "judge_metadata", "prefix_of", "trails"]
+__all__ = ["compile_inward", "compile_outward", "judge_metadata"]
 
 _VALUE: Final = re.compile(r"[\x20-\x7e]*")
 _PREFIX: Final = re.compile(r"[a-z][a-z0-9-]*-")
@@ -28,17 +27,6 @@ Faults = Iterator[tuple[str | int | None, str, str]]
 
 
 # What the requests of a route carry out
-
-
-def prefix_of(metadata: Metadata, preset: str) -> str:
-    """What stands before the names of metadata in header fields, in lower case; `""` for nothing."""
-    written = metadata.prefix
-    return (METADATA_PREFIX.get(preset, "") if written is None else written).lower()
-
-
-def trails(metadata: Metadata, preset: str) -> bool:
-    """Whether trailing metadata come behind the body, for clients that take trailers."""
-    return (metadata.trailers or METADATA_TRAILERS.get(preset, "off")) == "te"
 
 
 def compile_inward(metadata: Metadata, prefix: str, *, operation: str, emit: Emit) -> Inward | None:

@@ -1,12 +1,14 @@
 """What gateway, service file, wildcard and route say about one entry: the nearest wins, or all hold."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import cached_property, partial
 from typing import Any, Literal
 
 from bff.config.blocks import effective
 from bff.config.documents import Placed
 from bff.config.gateway import GatewayFile
-from bff.config.policies import Caps
+from bff.config.policies import Caps, Policies
+from bff.config.presets import SwitchInForce, SwitchValue, blocks_in_force
 from bff.config.switches import Metadata, Stream
 from bff.snapshot.bindings import Entry
 from bff.snapshot.policies import AuthLevel, LimitLevel
@@ -48,11 +50,18 @@ class Levels:
 
     def metadata(self) -> Metadata:
         """Which header fields cross in force."""
-        return effective(Metadata, *self._blocks("metadata"))
+        found = effective(Metadata, *self._blocks("metadata"))
+        fixed = {key: self._beside(f"metadata.{key}") for key in ("prefix", "trailers")}
+        return found.model_copy(update=fixed)
 
     def stream(self) -> Stream:
         """The settings of streams in force."""
-        return effective(Stream, *self._blocks("stream"))
+        found = effective(Stream, *self._blocks("stream"))
+        fixed = {key: self._beside(f"stream.{key}") for key in ("default", "wrap")}
+        return found.model_copy(update=fixed)
+
+    def _beside(self, name: str) -> SwitchValue:
+        return next(each.value for each in self.beside_switches if each.name == name)
 
     def of_route(self, key: str) -> Any:
         """What the route writes under a key that routes alone have, else the wildcard, else its default."""
@@ -95,31 +104,29 @@ class Levels:
 
     def metadata_levels(self) -> list[MetadataLevel]:
         """The blocks `metadata`, None where a level has none."""
-        file, wildcard = self._file, self._entry.wildcard
-        levels: list[MetadataLevel] = [
-            (self._gateway.value.metadata, self._gateway, ("metadata",)),
-            (file.value.metadata, file, ("metadata",)),
+        return [
+            (each.metadata, placed, (*path, "metadata")) for each, placed, path in self._placed()
         ]
-        if wildcard is not None:
-            path = ("routes", file.value.routes.index(wildcard), "metadata")
-            levels.append((wildcard.metadata, file, path))
-        path = ("routes", self._entry.index, "metadata")
-        levels.append((self._entry.route.metadata, file, path))
-        return levels
 
     def switches(self) -> list[SwitchLevel]:
         """The blocks `transcoding`, None where a level has none."""
-        file, wildcard = self._file, self._entry.wildcard
-        levels: list[SwitchLevel] = [
-            gateway_switch_level(self._gateway),
-            (file.value.transcoding, file, ("transcoding",)),
+        return [
+            (each.transcoding, placed, (*path, "transcoding"))
+            for each, placed, path in self._placed()
         ]
-        if wildcard is not None:
-            path = ("routes", file.value.routes.index(wildcard), "transcoding")
-            levels.append((wildcard.transcoding, file, path))
-        path = ("routes", self._entry.index, "transcoding")
-        levels.append((self._entry.route.transcoding, file, path))
-        return levels
+
+    @cached_property
+    def beside_switches(self) -> tuple[SwitchInForce, ...]:
+        """What the preset fixes of the blocks `stream` and `metadata`, unless a nearer word does."""
+        return blocks_in_force(
+            [
+                (
+                    {key: getattr(each, key) for key in ("transcoding", "stream", "metadata")},
+                    partial(_place, placed, path),
+                )
+                for each, placed, path in self._placed()
+            ]
+        )
 
     def limits(self) -> list[LimitLevel]:
         """The lists `limit`."""
@@ -131,5 +138,18 @@ class Levels:
             (route.limit, file, ("routes", self._entry.index, "limit")),
         ]
 
+    def _placed(self) -> Iterator[tuple[Policies, Placed[Any], tuple[str | int, ...]]]:
+        """Each level, the document it stands in, and where."""
+        file, wildcard = self._file, self._entry.wildcard
+        yield self._gateway.value, self._gateway, ()
+        yield file.value, file, ()
+        if wildcard is not None:
+            yield wildcard, file, ("routes", file.value.routes.index(wildcard))
+        yield self._entry.route, file, ("routes", self._entry.index)
+
     def _blocks(self, key: str) -> list[Any]:
         return [getattr(level, key, None) for level in self._values]
+
+
+def _place(placed: Placed[Any], path: tuple[str | int, ...], name: str) -> str:
+    return str(placed.where(*path, *name.split(".")))

@@ -64,7 +64,7 @@ def fingerprints(compiled: Compiled) -> dict[str, str]:
                 binding.body,
                 binding.response_body,
                 types.of(served.method),
-                [(switch.name, str(switch.value)) for switch in served.switches.in_force],
+                [(switch.name, str(switch.value)) for switch in served.all_switches],
             ]
         )
     return {name: _digest(parts) for name, parts in found.items()}

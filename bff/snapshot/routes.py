@@ -7,6 +7,7 @@ from msgspec import Struct
 from bff.auth.access import Access
 from bff.config.documents import Placed
 from bff.config.gateway import GatewayFile
+from bff.config.presets import SwitchInForce
 from bff.config.routes import ServiceFile
 from bff.config.switches import Stream
 from bff.core.problems import Problem
@@ -42,10 +43,17 @@ class ServedBinding(Struct, frozen=True, kw_only=True):
     secured: bool
     switches: RouteSwitches
     stream: Stream
+    # What the preset fixes of the blocks `stream` and `metadata`.
+    beside: tuple[SwitchInForce, ...] = ()
     # Kinds of credential that count, and the scopes that they must have.
     kinds: tuple[str, ...] = ()
     scopes: tuple[str, ...] = ()
     status: int = 200
+
+    @property
+    def all_switches(self) -> tuple[SwitchInForce, ...]:
+        """Every switch in force, with the word that gave it."""
+        return self.switches.in_force + self.beside
 
 
 class RouteCompiler:
@@ -209,6 +217,7 @@ class RouteCompiler:
                 secured=access.required,
                 switches=switches,
                 stream=rule.levels.stream(),
+                beside=rule.levels.beside_switches,
                 kinds=kinds,
                 scopes=scopes,
                 status=rule.levels.of_route("status"),

@@ -7,7 +7,6 @@ from msgspec import Struct, structs
 from bff.config.documents import Placed
 from bff.config.gateway import GatewayFile
 from bff.config.policies import Caps
-from bff.config.presets import preset_of
 from bff.config.routes import ReadMask as WrittenMask
 from bff.core.schema import HttpBinding, MessageType
 from bff.pipeline.calls import Bound, Download, PickyUnary, Unary
@@ -18,8 +17,6 @@ from bff.snapshot.crossing import (
     compile_inward,
     compile_outward,
     judge_metadata,
-    prefix_of,
-    trails,
 )
 from bff.snapshot.findings import Findings
 from bff.snapshot.levels import Levels
@@ -156,8 +153,7 @@ class WorkCompiler:
         operation = self._upstreams.operation(
             upstream, rule.entry.method, bound_to=rule.binding.method
         )
-        preset = preset_of(block for block, _, _ in rule.levels.switches())
-        prefix = prefix_of(metadata, preset)
+        prefix = (metadata.prefix or "").lower()
         judge_metadata(rule.levels.metadata_levels(), prefix, self._find)
         name, emit = operation.name, self._policies.emit
         return Bound(
@@ -170,7 +166,7 @@ class WorkCompiler:
             reply_cap_bytes=rule.caps.reply,
             inward=compile_inward(metadata, prefix, operation=name, emit=emit),
             outward=compile_outward(
-                metadata, prefix, trails=trails(metadata, preset), operation=name, emit=emit
+                metadata, prefix, trails=metadata.trailers == "te", operation=name, emit=emit
             ),
             judge=judge_content_type if switches.content_type == 415 else take_any_content_type,
             drops_body=switches.unexpected_body == "ignore",

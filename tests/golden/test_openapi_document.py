@@ -262,3 +262,27 @@ def test_paths_that_openapi_cannot_tell_apart_are_one_and_warned_of(tmp_path: Pa
     texts = [warning.message for warning in kitchen.compiled.warnings]
     assert "all and cook.Get are both /a/{text} in OpenAPI; it shows them as one" in texts
     OpenAPIV31SpecValidator(document_of(kitchen)).validate()
+
+
+@pytest.mark.rule("transcoding.165")
+async def test_streams_are_described_as_they_are_sent(tmp_path: Path) -> None:
+    routes = """
+  - rpc: Watch
+    get: "/w/{text}"
+    status: 203
+    stream: {sse: {resume: i32}}
+"""
+    kitchen = KitchenGateway(tmp_path, "transcoding: {preset: grpc-gateway}", routes=routes)
+    document = document_of(kitchen)
+    operation = document["paths"]["/w/{text}"]["get"]
+
+    content = operation["responses"]["203"]["content"]
+    assert list(content) == ["application/x-ndjson", "application/json", "text/event-stream"]
+    assert "204" in operation["responses"]
+    assert "Last-Event-ID" in [each["name"] for each in operation["parameters"]]
+    schema = {**content["application/x-ndjson"]["schema"], "components": document["components"]}
+    answer = await kitchen.ask("GET /w/a")
+    assert (answer.status, answer.headers["content-type"]) == (203, "application/x-ndjson")
+    Draft202012Validator(schema).validate(answer.json)
+    Draft202012Validator(schema).validate({"error": {"code": 5, "message": "gone"}})
+    assert not Draft202012Validator(schema).is_valid({"text": "a"})

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bff.config.presets import PRESET_TABLE, PRESETS
+from bff.config.presets import BLOCK_TABLE, PRESET_TABLE, PRESETS
 from bff.core.errors import ConfigError
 from tests.support.kitchen_gateway import KitchenGateway
 
@@ -142,6 +142,36 @@ async def test_patch_infers_its_mask_as_the_preset_says(
     assert answer.bound == {"id": "1", "child": {"i32": 5}, **masked}
 
 
+@pytest.mark.rule("transcoding.122")
+@pytest.mark.rule("transcoding.126")
+@pytest.mark.parametrize("preset", PRESETS)
+async def test_streams_have_the_form_that_the_preset_says(tmp_path: Path, preset: str) -> None:
+    kitchen = KitchenGateway(
+        tmp_path, f"transcoding: {{preset: {preset}}}", routes='  - {rpc: Watch, get: "/w/{text}"}'
+    )
+
+    answer = await kitchen.ask("GET /w/a")
+
+    if preset == "grpc-gateway":
+        assert answer.headers["content-type"] == "application/x-ndjson"
+        assert answer.json["result"]["text"] == "a"
+    else:
+        assert answer.headers["content-type"] == "application/json"
+        assert answer.json == [{"text": "a"}]
+
+
+@pytest.mark.rule("transcoding.145")
+@pytest.mark.parametrize("preset", PRESETS)
+async def test_metadata_has_the_prefix_that_the_preset_says(
+    kitchens: dict[str, KitchenGateway], preset: str
+) -> None:
+    kitchen = kitchens[preset]
+
+    await kitchen.ask("GET /k/1", headers={"grpc-metadata-tone": "low"})
+
+    assert (("tone", "low") in kitchen.echo.metadata) == (preset == "grpc-gateway")
+
+
 LOADED = [
     (20, "template_tail", '{rpc: Get, get: "/a/{text=**}/b"}', (False, True, True)),
     (28, "body_on_get", '{rpc: Get, get: "/a", body: "*"}', (False, False, True)),
@@ -193,7 +223,8 @@ async def test_literals_after_the_rest_of_a_path(tmp_path: Path) -> None:
 
 def test_every_switch_that_differs_has_a_row() -> None:
     differing = {name for name, row in PRESET_TABLE.items() if len(set(map(repr, row))) > 1}
-    shown = {"emit_unpopulated", "error_format", "patch_mask"}
+    differing |= set(BLOCK_TABLE)
+    shown = {"emit_unpopulated", "error_format", "patch_mask", *BLOCK_TABLE}
 
     rows = {switch for _, switch, *_ in CELLS} | {switch for _, switch, *_ in LOADED}
     assert differing - rows - shown == set()

@@ -33,7 +33,8 @@ COOK = (
     KITCHEN
     + """
 message PatchKitchen { string id = 1; Kitchen child = 2; google.protobuf.FieldMask update_mask = 3; }
-service Cook { rpc Get(Kitchen) returns (Kitchen); rpc Patch(PatchKitchen) returns (PatchKitchen); }
+service Cook { rpc Get(Kitchen) returns (Kitchen); rpc Patch(PatchKitchen) returns (PatchKitchen);
+  rpc Watch(Kitchen) returns (stream Kitchen); }
 """
 )
 _ROUTES = """
@@ -188,4 +189,10 @@ class KitchenGateway:
             "kitchen.v1.PatchKitchen" if request.route_id == "cook.Patch" else "kitchen.v1.Kitchen"
         )
         bound = None if seen is None else json.loads(tools.codec.writer(kind)(seen))
-        return Answer(reply.status, shown, reply.body, bound)
+        body = reply.body
+        if reply.stream is not None:
+            try:
+                body = b"".join([part async for part in reply.stream])
+            finally:
+                await reply.stream.aclose()
+        return Answer(reply.status, shown, body, bound)

@@ -1,19 +1,29 @@
 """The table of presets, and whose word about a switch holds."""
 
 from pathlib import Path
+from typing import Literal, get_args, get_origin
 
 import msgspec
 import pytest
 
-from bff.config.presets import PRESET_TABLE, PRESETS, switches_in_force
-from bff.config.switches import Transcoding
+from bff.config.blocks import Block
+from bff.config.presets import (
+    BLOCK_TABLE,
+    PRESET_TABLE,
+    PRESETS,
+    blocks_in_force,
+    switches_in_force,
+)
+from bff.config.switches import Metadata, Stream, Transcoding
 from bff.transcoding.switches import Switches
 from tests.support.config_files import SHOP, lines, problems
 
-# Transcription of the published table where presets differ: strict, grpc-gateway, envoy.
-_DIFFERING = """
-same_field reject path_wins path_wins
+# Transcription of the published table: switch, its value under strict, grpc-gateway and envoy, and
+# what else may be written.
+_TABLE = """
+same_field reject path_wins path_wins body_wins query_wins
 query_unknown reject ignore reject
+query_ignore (list) () (list)
 query_duplicate reject reject last
 query_oneof reject reject last
 query_star_body reject ignore bind
@@ -25,36 +35,68 @@ query_bool protojson go protojson
 query_duration protojson go protojson
 query_mask protojson verbatim protojson
 query_enum_number open known open
+enum_case exact exact exact ignore
 json_unknown reject ignore ignore
 json_duplicates reject reject last
+nul accept accept accept reject
 unexpected_body reject ignore ignore
 content_type 415 any 415
 path_decoding except_slash all except_reserved
 trailing_slash distinct distinct ignore
 empty_segment no_match bind no_match
+verb_unregistered plain plain plain no_match
 template_tail error allow allow
 body_on_get error error allow
 body_on_delete error allow allow
 wrong_method 405 501 404
 implied_head True False False
 emit_unpopulated False True False
-error_format aip193 status status
+int64 string string string number
+enums name name name number no_prefix
+names json json json proto
+error_format aip193 status status problem
+not_acceptable json json json 406
 patch_mask True True False
+stream.default array ndjson array sse
+stream.wrap False True False
+metadata.trailers off te off
 """
-DIFFERING = _DIFFERING.strip().splitlines()
+TABLE = [row.split() for row in _TABLE.strip().splitlines()]
+# Switches that the table leaves to the text beside it: the same in every preset.
+_BESIDE = {"json_depth", "body_formats", "show_errors"}
+_MODELS: dict[str, type[Block]] = {"stream": Stream, "metadata": Metadata, "": Transcoding}
 
 
-@pytest.mark.parametrize("row", DIFFERING)
-def test_presets_are_those_of_the_table(row: str) -> None:
-    name, *values = row.split()
+@pytest.mark.rule("transcoding.162")
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row[0])
+def test_presets_are_those_of_the_table(row: list[str]) -> None:
+    name, *values = row
+    cells = (PRESET_TABLE | BLOCK_TABLE)[name]
+    listed = {("key", "alt", "$fields", "utm_*"): "(list)", (): "()"}
 
-    assert [str(value) for value in PRESET_TABLE[name]] == values
+    shown = [listed[cell] if isinstance(cell, tuple) else str(cell) for cell in cells]
+    assert shown == values[:3]
 
 
-def test_all_other_switches_are_the_same_in_every_preset() -> None:
-    same = set(PRESET_TABLE) - {row.split()[0] for row in DIFFERING} - {"query_ignore"}
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row[0])
+def test_a_switch_takes_what_the_table_lists_and_nothing_else(row: list[str]) -> None:
+    name, *values = row
+    block, _, key = name.rpartition(".")
+    annotation = _MODELS[block].model_fields[key].annotation
 
-    assert all(len(set(map(repr, PRESET_TABLE[name]))) == 1 for name in same)
+    literal = next((each for each in get_args(annotation) if get_origin(each) is Literal), None)
+    annotation = literal or annotation
+    if get_origin(annotation) is Literal:
+        assert {str(value) for value in get_args(annotation)} == set(values)
+    else:
+        assert name == "query_ignore" or annotation is bool
+
+
+def test_the_table_is_whole() -> None:
+    names = {row[0] for row in TABLE} | _BESIDE | {"metadata.prefix"}
+
+    assert names == set(PRESET_TABLE | BLOCK_TABLE)
+    assert all(len(set(map(repr, PRESET_TABLE[name]))) == 1 for name in _BESIDE)
 
 
 def test_table_models_and_defaults_agree() -> None:
@@ -99,6 +141,27 @@ def test_nearest_word_holds_switch_by_switch() -> None:
     # The service's preset is nearer than the gateway's switches.
     assert found["int64"] == ("string", "preset envoy (service)")
     assert found["query_unknown"] == ("reject", "preset envoy (service)")
+
+
+@pytest.mark.rule("transcoding.162")
+def test_a_nearer_preset_holds_against_blocks_farther_away() -> None:
+    gateway = {"stream": Stream(default="sse"), "metadata": Metadata(prefix="X-")}
+    service = {"transcoding": Transcoding(preset="grpc-gateway")}
+    route = {"stream": Stream(wrap=False)}
+
+    found = blocks_in_force(
+        [(gateway, "gateway {}".format), (service, "service {}".format), (route, "route {}".format)]
+    )
+    assert [(each.name, each.value, each.origin) for each in found] == [
+        ("stream.default", "ndjson", "preset grpc-gateway (service transcoding.preset)"),
+        ("stream.wrap", False, "route stream.wrap"),
+        (
+            "metadata.prefix",
+            "Grpc-Metadata-",
+            "preset grpc-gateway (service transcoding.preset)",
+        ),
+        ("metadata.trailers", "te", "preset grpc-gateway (service transcoding.preset)"),
+    ]
 
 
 def test_nothing_written_is_strict() -> None:
