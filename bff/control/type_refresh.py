@@ -15,7 +15,7 @@ from bff.core.problems import Problem
 from bff.telemetry.logs import EventLog
 from bff.telemetry.metrics import Metrics
 
-__all__ = ["TypeRefresh"]
+__all__ = ["TypeRefresh", "pause_s"]
 
 # The pause after a first failure; it doubles up to `every`.
 _FIRST_PAUSE_S = 1.0
@@ -23,6 +23,11 @@ _MOST_DOUBLINGS = 10
 # Nodes that started together drift apart.
 _JITTER = (0.85, 1.15)
 _SHOWN_PROBLEMS = 20
+
+
+def pause_s(failures: int, every_s: float) -> float:
+    """How long a service that failed once more is left alone, after so many failures before it."""
+    return min(every_s, _FIRST_PAUSE_S * 2.0 ** min(failures, _MOST_DOUBLINGS))
 
 
 class TypeRefresh:
@@ -88,7 +93,7 @@ class TypeRefresh:
         failing = self._held.failing()
         for key, every_s in plan.items():
             if key not in self._due_s:
-                wait_s = min(every_s, _FIRST_PAUSE_S) if key in failing else every_s
+                wait_s = pause_s(0, every_s) if key in failing else every_s
                 self._due_s[key] = self._now_s() + self._spread(wait_s)
 
     async def _wait(self) -> None:
@@ -111,8 +116,8 @@ class TypeRefresh:
         self._tell(found)
         if found.result == "failed":
             failures = self._failures.get(key, 0)
-            self._failures[key] = min(failures + 1, _MOST_DOUBLINGS)
-            wait_s = min(every_s, _FIRST_PAUSE_S * 2**failures)
+            self._failures[key] = failures + 1
+            wait_s = pause_s(failures, every_s)
         else:
             self._failures.pop(key, None)
             wait_s = every_s

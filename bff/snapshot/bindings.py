@@ -12,9 +12,11 @@ from bff.snapshot.findings import Findings
 from bff.transcoding.descriptors import Descriptors
 from bff.transcoding.http_rules import unbound_binding
 
-__all__ = ["Entry", "bindings_of", "entries_of", "rule_problem", "service_of"]
+__all__ = ["Entry", "bindings_of", "entries_of", "is_unbound", "rule_problem", "service_of"]
 
 _VERBS = ("get", "put", "post", "delete", "patch")
+# Keys of a route that are no policies: an exact entry has those of the wildcard that it does not write.
+_INHERITED = ("upstream", "status", "docs", "unbound", "annotation", "read_mask")
 
 
 class Entry(Struct, frozen=True):
@@ -55,7 +57,9 @@ def entries_of(
     exact = {r.rpc for r in routes if r.rpc != "*"}
     for index, route in enumerate(routes):
         if route.rpc == "*":
-            if any(getattr(route, verb) is not None for verb in (*_VERBS, "custom")):
+            spread = [method for method in service.methods.values() if method.name not in exact]
+            patterns = route.also or any(getattr(route, verb) for verb in (*_VERBS, "custom"))
+            if patterns and len(spread) != 1:
                 find.add(
                     file,
                     "a pattern on every method would be one path for all",
@@ -64,9 +68,8 @@ def entries_of(
                     hint="name the rpc",
                 )
                 continue
-            for method in service.methods.values():
-                if method.name not in exact:
-                    yield Entry(file, method, route, index, None, exact=False)
+            for method in spread:
+                yield Entry(file, method, route, index, None, exact=False)
             continue
         named = service.methods.get(route.rpc)
         if named is None:
@@ -80,11 +83,22 @@ def entries_of(
                 hint=f"nearest: {close}" if close else "",
             )
             continue
-        yield Entry(file, named, route, index, wildcard, exact=True)
+        yield Entry(file, named, _inherit(route, wildcard), index, wildcard, exact=True)
+
+
+def _inherit(route: Route, wildcard: Route | None) -> Route:
+    """The exact entry with what only the wildcard writes."""
+    if wildcard is None:
+        return route
+    silent = (wildcard.model_fields_set - route.model_fields_set) & set(_INHERITED)
+    return route.model_copy(update={key: getattr(wildcard, key) for key in silent})
 
 
 def bindings_of(entry: Entry, find: Findings) -> list[HttpBinding]:
-    """The HTTP rules of an entry: what it writes, what its annotation says, or that of no rule."""
+    """The HTTP rules of an entry: what it writes, what its annotation says, or that of no rule.
+
+    The last, on the method's gRPC path, gives way to any rule that has this path: see `is_unbound`.
+    """
     file, route, index = entry.file, entry.route, entry.index
     written = _binding_of(route, file, index, ())
     bindings = [written] if written is not None else []
@@ -94,8 +108,7 @@ def bindings_of(entry: Entry, find: Findings) -> list[HttpBinding]:
             bindings.append(made)
     if written is None or route.annotation == "keep":
         bindings.extend(entry.method.http)
-    unbound = route.unbound or (entry.wildcard is not None and entry.wildcard.unbound)
-    if not bindings and unbound:
+    if not bindings and route.unbound:
         return [unbound_binding(entry.method)]
     if not bindings and entry.exact and not _only_inner(file, entry.method.name):
         find.add(
@@ -107,6 +120,11 @@ def bindings_of(entry: Entry, find: Findings) -> list[HttpBinding]:
             hint="write get:, post: ... or unbound: true",
         )
     return bindings
+
+
+def is_unbound(entry: Entry, binding: HttpBinding) -> bool:
+    """Whether this is the rule of a method that has none."""
+    return binding == unbound_binding(entry.method)
 
 
 def rule_problem(binding: HttpBinding, message: str, column: int = 1) -> Problem:

@@ -92,6 +92,7 @@ class Compiler:
         )
         for service in document.services:
             routes.compile(service)
+        routes.finish()
         if document is whole:
             # Without some types nobody can tell a wrong name from one that is still to come.
             upstreams.check_operation_names(routes.methods_at)

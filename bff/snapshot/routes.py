@@ -13,7 +13,14 @@ from bff.config.switches import Stream
 from bff.core.problems import Problem
 from bff.core.schema import HttpBinding, Method, Service
 from bff.pipeline.route import CompiledRoute
-from bff.snapshot.bindings import Entry, bindings_of, entries_of, rule_problem, service_of
+from bff.snapshot.bindings import (
+    Entry,
+    bindings_of,
+    entries_of,
+    is_unbound,
+    rule_problem,
+    service_of,
+)
 from bff.snapshot.findings import Findings
 from bff.snapshot.inner import InnerCompiler
 from bff.snapshot.levels import Levels, gateway_switch_level
@@ -77,6 +84,10 @@ class RouteCompiler:
         self._trie = trie
         self._find = find
         self._ids: dict[str, Problem] = {}
+        # How many routes of a method have no name of their own, by upstream and path.
+        self._unnamed: dict[tuple[str, str], int] = {}
+        # Rules of methods without a rule: they wait until every other rule has its path.
+        self._unbound: list[tuple[Rule, RouteSwitches]] = []
         self._switches = SwitchCompiler()
         self._works = WorkCompiler(
             gateway=gateway, codec=codec, policies=policies, upstreams=upstreams, find=find
@@ -124,6 +135,11 @@ class RouteCompiler:
             self._compile_entry(entry)
         self._inner.compile(file, service, entries, self._variables(file, service))
 
+    def finish(self) -> None:
+        """After the last file: methods without a rule, where no rule has taken their path."""
+        for rule, switches in self._unbound:
+            self._compile_rule(rule, switches)
+
     def _variables(
         self, file: Placed[ServiceFile], service: Service
     ) -> dict[str, list[tuple[str, ...]]]:
@@ -146,7 +162,7 @@ class RouteCompiler:
             return
         levels = Levels(self._gateway, entry)
         switches = self._switches.compile(levels.switches())
-        for number, binding in enumerate(bindings):
+        for binding in bindings:
             template = self._template(entry, binding, switches.values)
             if template is None:
                 continue
@@ -159,8 +175,12 @@ class RouteCompiler:
                 caps=levels.caps(),
                 switches=switches.values,
             )
-            if rule.upstream in self._upstreams.stacks:
-                self._compile_rule(rule, number, switches)
+            if rule.upstream not in self._upstreams.stacks:
+                continue
+            if is_unbound(entry, binding):
+                self._unbound.append((rule, switches))
+            else:
+                self._compile_rule(rule, switches)
 
     def _template(self, entry: Entry, binding: HttpBinding, switches: Switches) -> Template | None:
         try:
@@ -180,7 +200,7 @@ class RouteCompiler:
             self._find.note(problem)
         return None if found else template
 
-    def _compile_rule(self, rule: Rule, number: int, switches: RouteSwitches) -> None:
+    def _compile_rule(self, rule: Rule, switches: RouteSwitches) -> None:
         entry, binding, method = rule.entry, rule.binding, rule.entry.method
         auth_levels = rule.levels.auth()
         access = self._policies.access(auth_levels)
@@ -189,7 +209,7 @@ class RouteCompiler:
         work = self._works.compile(rule)
         if work is None:
             return
-        compiled = self._route(rule, _route_id(rule, number), work, access, auth_levels)
+        compiled = self._route(rule, self._route_id(rule), work, access, auth_levels)
         # A stream cannot be run for its header fields alone, so HEAD is no method of its path.
         held = self._trie.insert(
             rule.template,
@@ -198,6 +218,8 @@ class RouteCompiler:
             implied_head=not method.server_streaming,
             switches=rule.switches,
         )
+        if held is not None and is_unbound(entry, binding):
+            return
         if held is not None:
             message = (
                 f"{binding.method} {binding.template} is served by {held.operation} already "
@@ -272,6 +294,15 @@ class RouteCompiler:
         )
         return True
 
+    def _route_id(self, rule: Rule) -> str:
+        """What the route writes, else "upstream.Method", numbered from the method's second rule on."""
+        method, written = rule.entry.method, rule.entry.route.id
+        if written is not None:
+            return written
+        key = (rule.upstream, method.path)
+        number = self._unnamed[key] = self._unnamed.get(key, 0) + 1
+        return f"{rule.upstream}.{method.name}" + (f"-{number}" if number > 1 else "")
+
     def _claim_id(self, entry: Entry, route_id: str) -> None:
         problem = entry.file.problem(
             f"the route id {route_id} is taken", "routes", entry.index, code="BFF-S003"
@@ -285,13 +316,6 @@ class RouteCompiler:
                 entry.index,
                 hint="give one of them an `id`",
             )
-
-
-def _route_id(rule: Rule, number: int) -> str:
-    """What the route writes, else "upstream.Method", numbered from the method's second rule on."""
-    method, written = rule.entry.method, rule.entry.route.id
-    name = written or (method.name if number == 0 else f"{method.name}-{number + 1}")
-    return f"{rule.upstream}.{name}" if written is None else name
 
 
 def _guard_text(levels: Sequence[AuthLevel], required: bool) -> str:

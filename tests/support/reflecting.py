@@ -8,7 +8,7 @@ Every other method echoes its request. The messages of the conversation are thos
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -89,6 +89,10 @@ class ReflectingServer:
     def files(self) -> dict[str, FileDescriptorProto]:
         """Its files by name."""
         return {file.name: file for file in FileDescriptorSet.FromString(self.types).file}
+
+    def keep(self, files: Sequence[FileDescriptorProto]) -> None:
+        """Have these files alone."""
+        self.types = FileDescriptorSet(file=files).SerializeToString()
 
     def answer(self, asked: wire.ServerReflectionRequest) -> wire.ServerReflectionResponse:
         """The answer to one question."""
