@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.stamp
 PIN    := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-emit-index-url \
           --no-emit-trusted-host --no-emit-find-links --no-annotate
 
-.PHONY: help setup demo serve test check fmt bench conformance lock clean
+.PHONY: help setup demo serve test check fmt bench conformance fuzz lock clean
 
 help:            ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -48,6 +48,9 @@ bench: setup     ## CPU per request beside Envoy and a plain FastAPI gateway
 
 conformance: setup  ## Protocol Buffers' own suite against the JSON codec; its runner comes by npm
 	$(BIN)/python -m tests.conformance.suite
+fuzz: setup      ## coverage-guided fuzzing, SECONDS (60) for each target
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-fuzz.lock
+	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60)
 
 lock:            ## pin every dependency with its hashes
 	$(BIN)/python -m pip install --quiet pip-tools
@@ -57,4 +60,4 @@ lock:            ## pin every dependency with its hashes
 	$(PIN) --extra fuzz --output-file requirements-fuzz.lock pyproject.toml
 
 clean:           ## remove what setup and tests made
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* build *.egg-info sample_services/generated
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* .fuzz build *.egg-info sample_services/generated

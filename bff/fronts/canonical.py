@@ -29,11 +29,15 @@ def canonical_path(raw: bytes) -> str:
     """The canonical text of a raw path. Raises ClientError BAD_PATH."""
     if _PLAIN(raw):
         return raw.decode("ascii")
-    if not raw.startswith(b"/") or not _PCHARS(raw) or _DOUBLE(raw):
+    if not raw.startswith(b"/") or not _PCHARS(raw):
         raise _bad()
     for segment in raw.split(b"/"):
         _judge(segment)
-    return _ESCAPE.sub(_normal_escape, raw).decode("ascii")
+    text = _ESCAPE.sub(_normal_escape, raw)
+    # Judged last, since `%25%32%66` becomes `%252f` only now.
+    if _DOUBLE(text):
+        raise _bad()
+    return text.decode("ascii")
 
 
 def check_query(raw: bytes) -> None:

@@ -31,11 +31,10 @@ from bff.wire.http2.frames import (
 from bff.wire.http2.headers import BlockMemo, MemoDecoder
 from bff.wire.http2.reply import failure_of, message_of, metadata_of
 from bff.wire.http2.stream import Stream
-from tests.support.h2_machine import GREETING, Machine, frames_in
+from tests.support.h2_machine import GREETING, REPLY_MAX_BYTES, Machine, Watched
 from tests.support.h2_server import GRPC, OK, block, data, grpc_message, headers, reply
 
 pytestmark = pytest.mark.rule("upstreams.2")
-REPLY_MAX_BYTES = 4_096
 KINDS = (DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY,
          WINDOW_UPDATE, CONTINUATION, 10, 255)  # fmt: skip
 PAYLOADS = st.one_of(
@@ -61,55 +60,6 @@ ANY = st.one_of(
     ),
 )
 STEPS = st.lists(st.one_of(ANY, st.sampled_from(["open", "cancel", "tick", "take"])), max_size=40)
-
-
-class Watched:
-    """A machine whose every step is looked at."""
-
-    def __init__(self) -> None:
-        self.machine = Machine(reply_max_bytes=REPLY_MAX_BYTES, greeted=False)
-        self.calls: list[Stream] = []
-        self.ended: list[Stream] = []
-        self.out = b""
-
-    def step(self, step: Any) -> None:
-        machine = self.machine
-        if isinstance(step, bytes):
-            self.ended += machine.receive(step)
-        elif step == "open":
-            if len(machine.it.streams) < machine.it.limit:
-                self.calls.append(machine.open(b"q" * 100, flush=False))
-        elif step == "cancel":
-            for call in tuple(machine.it.streams.values())[:1]:
-                machine.it.cancel(call, machine.now_s)
-        elif step == "tick":
-            self.ended += machine.tick(0.6)
-        else:
-            self.out += machine.it.take_output()
-        self.look()
-
-    def look(self) -> None:
-        it = self.machine.it
-        open_ones = set(map(id, it.streams.values()))
-        assert open_ones == {id(call) for call in self.calls if not call.is_ended}
-        assert len(self.ended) == len(set(map(id, self.ended))), "a call ended twice"
-        assert it.state != "closed" or not it.streams
-        held = len(it._reader._rest) + sum(len(call.body) for call in it.streams.values())
-        assert held <= (1 << 20) + 10 + len(it.streams) * (REPLY_MAX_BYTES + 65_536)
-
-    def finish(self) -> None:
-        """The transport is lost: nothing may stay open, every end has a meaning, all octets are frames."""
-        self.out += self.machine.it.take_output()
-        self.ended += self.machine.it.eof("gone")
-        assert all(call.is_ended for call in self.calls)
-        for call in self.calls:
-            try:
-                reply_ = message_of(call, max_bytes=REPLY_MAX_BYTES)
-            except UpstreamError:
-                continue
-            metadata_of(call)
-            assert reply_ is not None or failure_of(call, overdue=False).code
-        frames_in(self.out)
 
 
 @settings(max_examples=300, deadline=None)

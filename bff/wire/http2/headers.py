@@ -287,7 +287,7 @@ class BlockMemo:
         except OversizedHeaderListError:
             return Block(is_too_large=True)
         except HPACKError as error:
-            raise ConnectionFault(ErrorCode.COMPRESSION_ERROR, str(error)) from error
+            raise _compression_fault(error) from error
 
 
 class MemoDecoder:
@@ -325,7 +325,7 @@ class TableDecoder:
             # The table is no longer the peer's.
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, str(error)) from error
         except HPACKError as error:
-            raise ConnectionFault(ErrorCode.COMPRESSION_ERROR, str(error)) from error
+            raise _compression_fault(error) from error
         size = sum(len(name) + len(value) + _FIELD_OVERHEAD_BYTES for name, value in pairs)
         return Block(is_too_large=True) if size > LIST_MAX_BYTES else _judged(pairs)
 
@@ -344,6 +344,11 @@ def _check_untouched(raw: bytes) -> None:
         return
     if decoder.header_table.dynamic_entries:
         raise ConnectionFault(ErrorCode.COMPRESSION_ERROR, "no update of the table's size")
+
+
+def _compression_fault(error: HPACKError) -> ConnectionFault:
+    # Its class says enough: its text may show a buffer as Python prints one, with an address of memory.
+    return ConnectionFault(ErrorCode.COMPRESSION_ERROR, type(error).__name__)
 
 
 def _decoder(*, table_bytes: int, list_max_bytes: int) -> hpack.Decoder:

@@ -67,6 +67,8 @@ BAD = {
     "double slash in capitals": b"/%252F",
     "double backslash": b"/%255c",
     "double nul": b"/%2500",
+    "double slash whose inner half is escaped too": b"/%25%32%66",
+    "double backslash of which one digit is escaped": b"/%255%63",
 }
 
 
