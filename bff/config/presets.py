@@ -68,6 +68,8 @@ PRESET_TABLE: dict[str, tuple[SwitchValue, SwitchValue, SwitchValue]] = {
     "error_format": ("aip193", "status", "status"),
     "not_acceptable": ("json", "json", "json"),
     "show_errors": ((), (), ()),
+    "client_stream": ("ndjson+array", "concatenated", "array"),
+    "bidi_http1": (426, "half_duplex", "half_duplex"),
     "patch_mask": (True, True, False),
 }
 

@@ -154,5 +154,9 @@ class Transcoding(Block):
     """What an Accept without JSON gets."""
     show_errors: Seq[_Hidden] = ()
     """Codes whose message a client reads as the service wrote it."""
+    client_stream: Literal["ndjson+array", "array", "concatenated"] = "ndjson+array"
+    """Bodies of a client's stream: a document a line, elements of one array, or objects in a row."""
+    bidi_http1: Literal[426, "half_duplex"] = 426
+    """Messages both ways over HTTP/1.1; `half_duplex` reads all of the request first."""
     patch_mask: bool = True
     """Whether PATCH infers its update mask from the body."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 
 from msgspec import Struct
 
@@ -75,24 +76,27 @@ class ClientStreamed(Struct, kw_only=True, eq=False):
 class Conversation(Struct, kw_only=True, eq=False):
     """Messages both ways, over HTTP/2. HTTP/1.1 has one direction at a time, and gets 426.
 
-    `half_duplex` lets HTTP/1.1 in: the whole request is read first, under the route's cap.
+    `whole` lets HTTP/1.1 in: all of the request is read first, within these limits.
     """
 
     bound: Bound
     intake: Intake
     form: StreamForm
     limits: BodyLimits
-    half_duplex: bool = False
+    whole: BodyLimits | None = None
 
     async def validate(self, request: Request, ticket: Ticket, match: Match) -> Inputs:
         """What can be judged before the body."""
         one_way = request.protocol.startswith("1")
-        if one_way and not self.half_duplex:
+        if one_way and self.whole is None:
             raise ClientError("UPGRADE_REQUIRED", headers=_UPGRADE)
         self.intake.judge(request, match)
-        messages = self.intake.open(request, match, self.limits)
-        if one_way:
-            messages = _replayed([message async for message in messages])
+        if not one_way or self.whole is None:
+            messages = self.intake.open(request, match, self.limits)
+        else:
+            held = self.intake.open(request, match, self.whole, held=True)
+            async with aclosing(held):
+                messages = _replayed([message async for message in held])
         return Inputs(ticket=ticket, messages=messages)
 
     async def fetch(self, request: Request, inputs: Inputs, match: Match, tools: Tools) -> Json:

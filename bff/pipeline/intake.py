@@ -15,7 +15,7 @@ from bff.pipeline.route import Match
 from bff.transcoding.binding import Binder
 from bff.transcoding.elements import Splitter
 
-__all__ = ["Elements", "Intake", "Pieces"]
+__all__ = ["Elements", "Intake", "Pieces", "at_element"]
 
 _PIECE_BYTES = 1024 * 1024
 
@@ -28,9 +28,12 @@ class Intake(Protocol):
         ...
 
     def open(
-        self, request: Request, match: Match, limits: BodyLimits
+        self, request: Request, match: Match, limits: BodyLimits, *, held: bool = False
     ) -> AsyncGenerator[bytes, None]:
-        """The messages on the wire. Raises ClientError with the index of the element at fault."""
+        """The messages on the wire. Raises ClientError with the index of the element at fault.
+
+        `held`: none of them goes to the service before the last is there.
+        """
         ...
 
 
@@ -53,11 +56,11 @@ class Elements(Struct, kw_only=True, eq=False):
         self.first.bind(match.captures, request.query, b"")
 
     async def open(
-        self, request: Request, match: Match, limits: BodyLimits
+        self, request: Request, match: Match, limits: BodyLimits, *, held: bool = False
     ) -> AsyncGenerator[bytes, None]:
         """Each element as it is whole."""
         splitter = self._splitter(request)(self.element_cap_bytes)
-        cut = _Cut(self, request, match)
+        cut = _Cut(self, request, match, held=held)
         assert request.read_parts is not None
         async with aclosing(request.read_parts(limits)) as parts:
             async for part in parts:
@@ -78,7 +81,8 @@ class Elements(Struct, kw_only=True, eq=False):
 class _Cut:
     """Where one stream stands: the elements read, which is what their faults tell."""
 
-    def __init__(self, intake: Elements, request: Request, match: Match) -> None:
+    def __init__(self, intake: Elements, request: Request, match: Match, *, held: bool) -> None:
+        self._held = held
         self._intake = intake
         self._request = request
         self._match = match
@@ -96,7 +100,7 @@ class _Cut:
                 captures, query = self._match.captures, self._request.query
                 message = self._intake.first.bind(captures, query, element)
         except ClientError as error:
-            raise _at(error, self._index) from error
+            raise at_element(error, self._index, 0 if self._held else self._index) from error
         self._index += 1
         return message
 
@@ -115,7 +119,12 @@ class Pieces(Struct, kw_only=True, eq=False):
         self.first.bind(match.captures, request.query, b"")
 
     async def open(
-        self, request: Request, match: Match, limits: BodyLimits
+        self,
+        request: Request,
+        match: Match,
+        limits: BodyLimits,
+        *,
+        held: bool = False,
     ) -> AsyncGenerator[bytes, None]:
         """Each part as it comes; one message without content where there is none."""
         head = self.first.bind(match.captures, request.query, b"")
@@ -132,20 +141,24 @@ class Pieces(Struct, kw_only=True, eq=False):
             yield head + self.wrap(content_type, b"")
 
 
-def _at(error: ClientError, index: int) -> ClientError:
+def at_element(error: ClientError, index: int, sent_count: int) -> ClientError:
     """The error with its place in the stream, and how many messages the service has got already."""
     place = f"[{index}]"
     field = error.metadata.get("field")
-    metadata = {**error.metadata, "field": _join(place, field or ""), "messages_sent": str(index)}
+    metadata = {
+        **error.metadata,
+        "field": _join(place, field or ""),
+        "messages_sent": str(sent_count),
+    }
     violations = tuple(
         Violation(_join(place, each.field), each.description) for each in error.violations
     )
     sent = (
         "no message was"
-        if not index
+        if not sent_count
         else "1 message was"
-        if index == 1
-        else f"{index} messages were"
+        if sent_count == 1
+        else f"{sent_count} messages were"
     )
     return ClientError(
         error.reason,

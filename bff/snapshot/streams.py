@@ -19,8 +19,13 @@ from bff.pipeline.framings import EventFields
 from bff.pipeline.intake import Elements, Intake, Pieces
 from bff.pipeline.read_masks import Masked
 from bff.pipeline.streams import Streamed, StreamForm
-from bff.transcoding.binding import Binder, judge_content_type
-from bff.transcoding.elements import ArraySplitter, LineSplitter, Splitter
+from bff.transcoding.binding import Binder
+from bff.transcoding.elements import (
+    ArraySplitter,
+    ConcatenatedSplitter,
+    LineSplitter,
+    Splitter,
+)
 from bff.transcoding.forms import HTTP_BODY, http_body_reader, http_body_wrapper
 from bff.transcoding.json_codec import Codec
 from bff.transcoding.scalars import delimited, encoder, tag
@@ -35,6 +40,17 @@ MakeBinder = Callable[[MessageType, bool], Binder]
 
 _FORMS = {"form": FORM, "multipart": MULTIPART}
 _LINES = frozenset({b"application/x-ndjson", b"application/jsonl"})
+# By `client_stream`: what reads lines, what reads JSON, and the media types that are taken.
+_LINE_SPLITTERS: dict[str, type[LineSplitter | ConcatenatedSplitter] | None] = {
+    "ndjson+array": LineSplitter,
+    "array": None,
+    "concatenated": ConcatenatedSplitter,
+}
+_ACCEPTED = {
+    "ndjson+array": b"application/x-ndjson, application/json",
+    "array": b"application/json",
+    "concatenated": b"application/json, application/x-ndjson",
+}
 
 
 class StreamFault(Struct, frozen=True):
@@ -131,14 +147,22 @@ def with_body(
         intake = Elements(
             first=work.bound.binder,
             later=make_later(),
-            splitter=_splitter,
-            accept=b"application/x-ndjson, application/json",
+            splitter=_splitters(switches.client_stream, work.bound.judge),
+            accept=_ACCEPTED[switches.client_stream],
             element_cap_bytes=caps.body,
         )
     if isinstance(work, Streamed):
         # A conversation has no size of its own; its messages have.
         limits = BodyLimits(cap_bytes=sys.maxsize, paced=False, idle_s=stream.idle)
-        return Conversation(bound=work.bound, intake=intake, form=work.form, limits=limits)
+        waits = switches.bidi_http1 == "half_duplex"
+        return Conversation(
+            bound=work.bound,
+            intake=intake,
+            form=work.form,
+            limits=limits,
+            # All of its messages are held at once, so they have the size of one body.
+            whole=BodyLimits(cap_bytes=caps.body) if waits else None,
+        )
     return ClientStreamed(
         bound=work.bound,
         intake=intake,
@@ -200,15 +224,24 @@ def _octets_of(number: int) -> Callable[[bytes, bytes], bytes]:
     return make
 
 
-def _splitter(content_type: bytes | None) -> Callable[[int], Splitter] | None:
-    media_type = (content_type or b"").lower().partition(b";")[0].strip()
-    if media_type in _LINES:
-        return LineSplitter
-    try:
-        judge_content_type(content_type)
-    except ClientError:
-        return None
-    return ArraySplitter
+def _splitters(
+    mode: str, judge: Callable[[bytes | None], None]
+) -> Callable[[bytes | None], Callable[[int], Splitter] | None]:
+    """What cuts messages out of a body, by its content type; `judge` knows which of them are JSON."""
+    lines = _LINE_SPLITTERS[mode]
+    plain = ConcatenatedSplitter if mode == "concatenated" else ArraySplitter
+
+    def choose(content_type: bytes | None) -> Callable[[int], Splitter] | None:
+        media_type = (content_type or b"").lower().partition(b";")[0].strip()
+        if media_type in _LINES:
+            return lines
+        try:
+            judge(content_type)
+        except ClientError:
+            return None
+        return plain
+
+    return choose
 
 
 def _faults(stream: Stream, method: Method, response_body: str) -> Iterator[StreamFault]:

@@ -16,7 +16,7 @@ class Switches(Struct, frozen=True, kw_only=True):
     """How one route reads and writes; every value is acted on when the route is compiled.
 
     `json_depth` counts arrays and objects in each other, 100 leaves it to the count of messages.
-    `wrong_method` and the numbers of `content_type` and `not_acceptable` are HTTP statuses;
+    `wrong_method` and the numbers of `content_type`, `not_acceptable` and `bidi_http1` are HTTP statuses;
     `show_errors` holds names of gRPC codes.
     """
 
@@ -58,6 +58,8 @@ class Switches(Struct, frozen=True, kw_only=True):
     error_format: Literal["aip193", "status", "problem"] = "aip193"
     not_acceptable: Literal["json", 406] = "json"
     show_errors: tuple[str, ...] = ()
+    client_stream: Literal["ndjson+array", "array", "concatenated"] = "ndjson+array"
+    bidi_http1: Literal[426, "half_duplex"] = 426
     patch_mask: bool = True
 
 

@@ -56,6 +56,8 @@ enums name name name number no_prefix
 names json json json proto
 error_format aip193 status status problem
 not_acceptable json json json 406
+client_stream ndjson+array concatenated array
+bidi_http1 426 half_duplex half_duplex
 patch_mask True True False
 stream.default array ndjson array sse
 stream.wrap False True False
