@@ -76,14 +76,18 @@ class Bound(Struct, kw_only=True, eq=False):
             want_metadata=self.outward is not None,
         )
         if len(reply.message) > self.reply_cap_bytes:
-            raise UpstreamError(
-                "REPLY_TOO_LARGE",
-                code=Code.RESOURCE_EXHAUSTED,
-                origin="local",
-                upstream=self.stack.name,
-                detail=f"{len(reply.message)} bytes, the cap is {self.reply_cap_bytes}",
-            )
+            raise self.too_large(reply)
         return reply
+
+    def too_large(self, reply: UnaryReply) -> UpstreamError:
+        """The error for a reply beyond `caps.reply`."""
+        return UpstreamError(
+            "REPLY_TOO_LARGE",
+            code=Code.RESOURCE_EXHAUSTED,
+            origin="local",
+            upstream=self.stack.name,
+            detail=f"{len(reply.message)} bytes, the cap is {self.reply_cap_bytes}",
+        )
 
     def metadata(
         self, request: Request, principal: Principal
@@ -155,10 +159,14 @@ class PickyUnary(Unary, kw_only=True, eq=False):
 
     async def validate(self, request: Request, ticket: Ticket, match: Match) -> Inputs:
         """As `Bound`. Raises ClientError NOT_ACCEPTABLE (RFC 9110 15.5.7)."""
+        self.judge_accept(request)
+        return await self.bound.validate(request, ticket, match)
+
+    def judge_accept(self, request: Request) -> None:
+        """Raise ClientError NOT_ACCEPTABLE for a client that does not accept JSON."""
         accept = b", ".join(request.headers.all(b"accept"))
         if accept and not accepts(accept, "application/json"):
             raise ClientError("NOT_ACCEPTABLE")
-        return await self.bound.validate(request, ticket, match)
 
 
 class Download(Struct, kw_only=True, eq=False):

@@ -9,7 +9,7 @@ from msgspec import Struct
 from bff.core.errors import ClientError, UpstreamError
 from bff.core.exchange import BodyLimits, Inputs, Json, Reply, Request, Ticket
 from bff.core.status import Code
-from bff.pipeline.calls import Bound, Download, Unary
+from bff.pipeline.calls import Bound, Download, PickyUnary, Unary
 from bff.pipeline.crossing import StreamFields
 from bff.pipeline.intake import Intake
 from bff.pipeline.route import Match, Tools
@@ -35,6 +35,8 @@ class ClientStreamed(Struct, kw_only=True, eq=False):
 
     async def validate(self, request: Request, ticket: Ticket, match: Match) -> Inputs:
         """What can be judged before the body; it is read while the call runs."""
+        if isinstance(self.reply, PickyUnary):
+            self.reply.judge_accept(request)
         self.intake.judge(request, match)
         return Inputs(ticket=ticket, messages=self.intake.open(request, match, self.limits))
 
@@ -51,7 +53,7 @@ class ClientStreamed(Struct, kw_only=True, eq=False):
                     if not patience.expired() and ends_s < (patience.when() or ends_s + 1):
                         patience.reschedule(ends_s)
 
-                return await bound.stack.client_stream(
+                reply = await bound.stack.client_stream(
                     bound.operation,
                     _with_end(inputs.messages, sent),
                     bound.metadata(request, inputs.ticket.permit.principal),
@@ -67,6 +69,9 @@ class ClientStreamed(Struct, kw_only=True, eq=False):
                 upstream=bound.stack.name,
                 detail="no reply came in time",
             ) from error
+        if len(reply.message) > bound.reply_cap_bytes:
+            raise bound.too_large(reply)
+        return reply
 
     def shape(self, answers: Json, ticket: Ticket, match: Match) -> Reply:
         """The reply as of a unary call."""

@@ -237,7 +237,7 @@ class WorkCompiler:
 
 
 def _read_mask(rule: Rule) -> WrittenMask | None:
-    found: WrittenMask | None = rule.levels.nearest("read_mask")
+    found: WrittenMask | None = rule.levels.of_route("read_mask")
     return found
 
 

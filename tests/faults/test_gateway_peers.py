@@ -236,3 +236,19 @@ async def test_a_services_401_reaches_the_client_with_our_challenge(
 
     assert (reply.status, error_of(reply)["message"]) == (401, "log in")
     assert reply.headers["www-authenticate"] == 'Bearer realm="shop"'
+
+
+@pytest.mark.rule("transcoding.153")
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("code", [2, 4, 12, 13, 14, 15])
+async def test_words_that_a_client_may_not_read_stand_in_the_log(
+    scripted: Scripted, transport: str, code: int
+) -> None:
+    scripted.head, scripted.body = GRPC, b""
+    scripted.trailers = ((b"grpc-status", b"%d" % code), (b"grpc-message", SECRET))
+
+    reply = await scripted.ask(transport)
+
+    assert error_of(reply)["message"]
+    line = await scripted.gateway.access_line(reply)
+    assert line["detail"] == SECRET.decode()

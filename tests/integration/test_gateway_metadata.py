@@ -36,6 +36,7 @@ routes:
      metadata: {in: [], out: [etag, k-bin], rename: {}, add: {}, remove: [x-debug]}}
   - {rpc: GetProduct, id: own, get: "/own/{product_id}",
      metadata: {prefix: X-Meta-, in: [x-note], out: [etag], rename: {}, remove: []}}
+  - {rpc: GetProduct, id: hurried, get: "/hurried/{product_id}", deadline: 1ms}
   - {rpc: GetProduct, id: none, get: "/none/{product_id}",
      metadata: {in: [], out: [], rename: {}, set: {}, add: {}, remove: []}}
 """
@@ -244,6 +245,16 @@ async def test_metadata_of_a_refusal_stays_inside(bench: Bench) -> None:
 
     assert reply.status == 404
     assert fields_of(reply, b"location") == []
+
+
+@pytest.mark.rule("transcoding.148")
+async def test_where_no_time_is_left_nobody_is_asked(bench: Bench) -> None:
+    calls = len(bench.lab.seen)
+
+    reply = await bench.gateway.raw_get("/hurried/p-1")
+
+    assert (reply.status, reply.reason) == (504, "NO_TIME")
+    assert len(bench.lab.seen) == calls
 
 
 # Trailers

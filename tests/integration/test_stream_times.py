@@ -19,6 +19,9 @@ routes:
   - {rpc: GetOrder}
   - rpc: WatchOrder
     stream: {first_wait: 200ms, idle: 900ms, wrap: true, sse: {event: status, heartbeat: 100ms, retry: 50ms}}
+  - rpc: ImportOrders
+    caps: {reply: 8B}
+    transcoding: {not_acceptable: 406}
   - rpc: CancelOrder
     transcoding: {body_formats: [json, form, multipart]}
 """
@@ -162,3 +165,30 @@ async def test_a_format_that_is_not_listed_is_refused(
         reply = await http.post("/v1/orders/o-1:cancel", data={"reason": "x"})
 
     assert (reply.status_code, reason_of(reply.json())) == (415, "UNSUPPORTED_MEDIA_TYPE")
+
+
+# The one reply to a client's stream is held to what holds for every reply
+
+
+@pytest.mark.rule("transcoding.119")
+async def test_the_reply_to_a_stream_has_its_cap(
+    quick: GatewayProcess, samples: SampleServices, admin: dict[str, str]
+) -> None:
+    item = {"customerId": "u-2", "items": [{"productId": "p-1", "quantity": 1}]}
+    async with quick.client() as http:
+        reply = await http.post("/v1/orders:import", json=[item], headers=admin)
+
+    assert (reply.status_code, reason_of(reply.json())) == (502, "REPLY_TOO_LARGE")
+    assert reply.json()["error"]["status"] == "INTERNAL"
+
+
+@pytest.mark.rule("transcoding.120")
+async def test_who_takes_no_json_is_told_so_before_the_stream(
+    quick: GatewayProcess, samples: SampleServices, admin: dict[str, str]
+) -> None:
+    headers = {**admin, "accept": "text/html"}
+    async with quick.client() as http:
+        reply = await http.post("/v1/orders:import", json=[], headers=headers)
+
+    assert (reply.status_code, reason_of(reply.json())) == (406, "NOT_ACCEPTABLE")
+    assert (await samples.calls("orders", "ImportOrders")).calls == 0
