@@ -7,11 +7,11 @@
         assert gateway.stop() == 0
 
 The folder starts as a copy of `mappings/` with the addresses of the running samples; `changes` are
-merged into its gateway document, `files` replace or add files (None leaves one out).
+merged into its gateway document, `files` replace or add files (None leaves one out). Without samples
+`files` are all there is.
 """
 
 import asyncio
-import ctypes
 import json
 import os
 import re
@@ -37,8 +37,13 @@ _ROOT = Path(__file__).parents[2]
 _PROTOS = _ROOT / "protos"
 _SERVING = re.compile(r"serving (\S+)  admin (\S+)  version (\S+)")
 _GUARD_S = 30.0
-_PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None)
+# `python -m bff`, after asking for PR_SET_PDEATHSIG: a test run that is killed must not leave the
+# gateway behind. Said by the child itself, since Python forks for a `preexec_fn`, and gRPC in our own
+# process then restarts its threads in the child, whose files are being closed.
+_START = (
+    "import ctypes, runpy, signal; ctypes.CDLL(None).prctl(1, signal.SIGTERM);"
+    "runpy.run_module('bff', run_name='__main__', alter_sys=True)"
+)
 # What every gateway under test has.
 _USUAL: Mapping[str, Any] = {
     "gateway": {
@@ -171,7 +176,7 @@ class GatewayProcess:
     def __init__(
         self,
         folder: Path,
-        samples: SampleServices,
+        samples: SampleServices | None,
         *,
         changes: Mapping[str, Any] | None = None,
         files: Mapping[str, str | None] | None = None,
@@ -179,8 +184,11 @@ class GatewayProcess:
     ) -> None:
         self.folder = folder / "mappings"
         self.folder.mkdir(parents=True, exist_ok=True)
-        for name, text in sample_files(samples, changes=changes, files=files).items():
-            (self.folder / name).write_text(text)
+        made = files or {}
+        if samples is not None:
+            made = sample_files(samples, changes=changes, files=files)
+        for name, text in made.items():
+            (self.folder / name).write_text(text or "")
         self._arguments = arguments
         self._process: subprocess.Popen[bytes] | None = None
         self._out: _Lines
@@ -191,13 +199,12 @@ class GatewayProcess:
     def launch(self) -> Self:
         """Start the process and wait for nothing."""
         process = subprocess.Popen(
-            [sys.executable, "-m", "bff", "serve", str(self.folder), *self._arguments],
+            [sys.executable, "-c", _START, "serve", str(self.folder), *self._arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=_ROOT,
             start_new_session=True,
-            preexec_fn=_die_with_parent,  # noqa: PLW1509 - one system call, which takes no lock
         )
         assert process.stdout is not None
         assert process.stderr is not None
@@ -391,11 +398,6 @@ class GatewayProcess:
         line = await asyncio.to_thread(lambda: self._err.wait(fits, start=start))
         found: dict[str, Any] = json.loads(line)
         return found
-
-
-def _die_with_parent() -> None:
-    # A test run that is killed must not leave the gateway behind; else the harness ends it by its id.
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _sessions() -> Iterator[tuple[int, int]]:

@@ -1,0 +1,199 @@
+"""The service of the vector rows: any method, any bytes; it keeps what it was asked and answers as told.
+
+Its types are the kitchen's, with a method for each kind of call. Messages become JSON, and JSON
+messages, by google.protobuf, which shares no code with the gateway.
+"""
+
+import base64
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+import msgspec
+from google.api import httpbody_pb2
+from google.protobuf import descriptor_pb2, json_format, message_factory
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.descriptor_pool import DescriptorPool
+
+from tests.support.proto_sets import KITCHEN, compile_set
+
+__all__ = ["PACKAGE", "SERVICE", "Answer", "Asked", "VectorKitchen", "vector_types"]
+
+PACKAGE = "kitchen.v1"
+SERVICE = f"{PACKAGE}.Cook"
+_GUARD_S = 20.0
+
+# Six methods that do the same tell by their names which route a request took.
+_TYPES = (
+    KITCHEN
+    + """
+import "old.proto";
+import "google/api/httpbody.proto";
+message PatchKitchen { string id = 1; Kitchen child = 2; google.protobuf.FieldMask update_mask = 3; }
+message Note { string message_id = 1; int64 revision = 2; Sub sub = 3; string user_id = 4; Sub other_sub = 5; }
+message Sub { string subfield = 1; string resource_id = 2; Sub deeper = 3; }
+message Book { string name = 1; string title = 2; string author = 3; repeated string tags = 4; Book sequel = 5; }
+message EditBook { Book book = 1; google.protobuf.FieldMask update_mask = 2; string reason = 3; int64 shelf = 4; }
+enum Shade { SHADE_ZERO = 0; DARK = 1; }
+message Shades { Shade shade = 1; }
+message Sent { string parcel = 1; google.api.HttpBody file = 2; int32 size = 3; }
+service Cook {
+  rpc Get(Kitchen) returns (Kitchen);
+  rpc First(Kitchen) returns (Kitchen); rpc Second(Kitchen) returns (Kitchen);
+  rpc Third(Kitchen) returns (Kitchen); rpc Fourth(Kitchen) returns (Kitchen);
+  rpc Fifth(Kitchen) returns (Kitchen); rpc Sixth(Kitchen) returns (Kitchen);
+  rpc Patch(PatchKitchen) returns (PatchKitchen);
+  rpc Notes(Note) returns (Note); rpc Names(Renamed) returns (Renamed);
+  rpc GetBook(Book) returns (Book); rpc Edit(EditBook) returns (EditBook);
+  rpc Shade(Shades) returns (Shades);
+  rpc Clashes(kitchen.old.Clashing) returns (kitchen.old.Clashing); rpc Old(kitchen.old.Old) returns (kitchen.old.Old);
+  rpc Watch(Kitchen) returns (stream Kitchen); rpc Feed(stream Kitchen) returns (Kitchen);
+  rpc Talk(stream Kitchen) returns (stream Kitchen);
+  rpc Download(Kitchen) returns (google.api.HttpBody);
+  rpc Upload(google.api.HttpBody) returns (Kitchen); rpc Send(Sent) returns (Sent);
+}
+"""
+)
+# Only proto2 has closed enums.
+_OLD = """
+syntax = "proto2";
+package kitchen.old;
+enum Closed { CLOSED_NONE = 0; CLOSED_ONE = 1; }
+enum Clash { option deprecated_legacy_json_field_conflicts = true;
+  CLASH_ZERO = 0; CLASH_One = 1; CLASH_ONE = 2; }
+message Clashing { optional Clash clash = 1; }
+message Old { optional Closed closed = 1; repeated Closed many = 2; optional int32 number = 3; }
+"""
+
+
+def vector_types() -> bytes:
+    """The FileDescriptorSet of all types, imports included."""
+    return compile_set(_TYPES, old=_OLD)
+
+
+class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the service says to one row; by default each message that it was sent.
+
+    `messages` are JSON, or `{base64: ..}` for exact octets. `code` is a name or any number.
+    """
+
+    messages: Sequence[Any] | None = None
+    code: str | int = 0
+    details: str = ""
+    metadata: dict[str, str] = {}
+    trailers: dict[str, str] = {}
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """One call as it arrived: the method's name, its messages as JSON, its metadata."""
+
+    rpc: str
+    messages: list[Any]
+    metadata: dict[str, list[str]]
+
+
+class VectorKitchen:
+    """A gRPC server on a free port; set `answer` before a request, read `asked` after it."""
+
+    def __init__(self, types: bytes) -> None:
+        self.answer = Answer()
+        self.asked: list[Asked] = []
+        self._pool = DescriptorPool()
+        found = descriptor_pb2.FileDescriptorSet.FromString(types)
+        own = {file.name for file in found.file}
+        for file in found.file:
+            self._pool.AddSerializedFile(file.SerializeToString())
+        # Bodies of files are looked up by the codec, whether or not the set has them.
+        if httpbody_pb2.DESCRIPTOR.name not in own:
+            self._pool.AddSerializedFile(httpbody_pb2.DESCRIPTOR.serialized_pb)
+        self._service = self._pool.FindServiceByName(SERVICE)
+        self._threads = ThreadPoolExecutor(4)
+        self._server = grpc.server(self._threads, handlers=[_Handlers(self)])
+        self.port = 0
+
+    def __enter__(self) -> Self:
+        self.port = self._server.add_insecure_port("127.0.0.1:0")
+        self._server.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._server.stop(None).wait(_GUARD_S)
+        self._threads.shutdown()
+
+    def begin(self, answer: Answer) -> None:
+        """Before each row: forget what was asked."""
+        self.answer = answer
+        self.asked = []
+
+    def method(self, path: str) -> MethodDescriptor | None:
+        """The method of a gRPC path; None if it is not ours."""
+        service, _, name = path.lstrip("/").rpartition("/")
+        return self._service.methods_by_name.get(name) if service == SERVICE else None
+
+    def serve(
+        self,
+        method: MethodDescriptor,
+        requests: Iterator[bytes],
+        context: grpc.ServicerContext,
+    ) -> Iterator[bytes]:
+        """Take everything, then answer."""
+        sent = list(requests) if method.client_streaming else [next(requests)]
+        metadata: dict[str, list[str]] = {}
+        for key, value in context.invocation_metadata():
+            text = base64.b64encode(value).decode() if isinstance(value, bytes) else value
+            metadata.setdefault(key, []).append(text)
+        shown = [self._as_json(method.input_type, each) for each in sent]
+        self.asked.append(Asked(method.name, shown, metadata))
+        answer = self.answer
+        context.send_initial_metadata(tuple(answer.metadata.items()))
+        context.set_trailing_metadata(tuple(answer.trailers.items()))
+        messages = sent if answer.messages is None else answer.messages
+        for message in messages:
+            yield self._as_octets(method.output_type, message)
+        if answer.code:
+            context.set_code(_code_of(answer.code))
+            context.set_details(answer.details)
+
+    def _as_json(self, kind: Any, octets: bytes) -> Any:
+        message = message_factory.GetMessageClass(kind)()
+        message.ParseFromString(octets)
+        return json_format.MessageToDict(message, descriptor_pool=self._pool)
+
+    def _as_octets(self, kind: Any, message: Any) -> bytes:
+        if isinstance(message, bytes):
+            return message
+        if set(message) == {"base64"}:
+            return base64.b64decode(message["base64"])
+        made = message_factory.GetMessageClass(kind)()
+        json_format.ParseDict(message, made, descriptor_pool=self._pool)
+        return bytes(made.SerializeToString())
+
+
+class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in the stubs alone
+    """Every method as a stream both ways: on the wire a unary call is one of a single message."""
+
+    def __init__(self, kitchen: VectorKitchen) -> None:
+        self._kitchen = kitchen
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
+        method = self._kitchen.method(handler_call_details.method)
+        if method is None:
+            return None
+
+        def answer(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+            return self._kitchen.serve(method, requests, context)
+
+        return grpc.stream_stream_rpc_method_handler(answer)
+
+
+def _code_of(code: str | int) -> Any:
+    if isinstance(code, str):
+        return grpc.StatusCode[code]
+    return next(each for each in grpc.StatusCode if each.value[0] == code)
