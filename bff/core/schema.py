@@ -49,13 +49,14 @@ class EnumValue(Struct, frozen=True, kw_only=True):
 
 
 class EnumType(Struct, frozen=True, kw_only=True):
-    """An enum. `closed` enums (proto2) refuse numbers they do not list."""
+    """An enum. `closed` enums (proto2) refuse numbers they do not list. `variant` is as a message's."""
 
     full_name: str
     package: str
     values: tuple[EnumValue, ...]
     closed: bool = False
     comment: str = ""
+    variant: int = 1
 
 
 class Field(Struct, kw_only=True):
@@ -90,7 +91,10 @@ class Field(Struct, kw_only=True):
 
 
 class MessageType(Struct, kw_only=True, eq=False):
-    """A message. `by_name` finds a field by its proto name or its JSON name (JSON names win a clash)."""
+    """A message. `by_name` finds a field by its proto name or its JSON name (JSON names win a clash).
+
+    `variant` counts types of one name that are not the same: those of sources that do not fit each other.
+    """
 
     full_name: str
     package: str
@@ -98,6 +102,7 @@ class MessageType(Struct, kw_only=True, eq=False):
     by_name: dict[str, Field] = field(default_factory=dict)
     oneofs: dict[str, tuple[Field, ...]] = field(default_factory=dict)
     comment: str = ""
+    variant: int = 1
 
     def __repr__(self) -> str:
         """Only the name: fields may lead back here."""

@@ -33,11 +33,11 @@ from bff.snapshot.stores import store_settings
 from bff.snapshot.type_sources import Sources
 from bff.snapshot.upstreams import UpstreamCompiler
 from bff.transcoding.descriptors import Descriptors
-from bff.transcoding.json_codec import Codec
 from bff.transcoding.openapi import colliding_operations
 from bff.transcoding.path_template import parse_template
 from bff.transcoding.route_trie import RouteTrie
 from bff.transcoding.sources import SourceSet
+from bff.transcoding.type_sets import TypeSets
 
 __all__ = ["Compiled", "Compiler"]
 
@@ -67,14 +67,15 @@ class Compiler:
         self._load_pages = pages
         self._pages: tuple[str, Pages] | None = None
         self._failures: tuple[object, AddressBuckets] | None = None
-        self._descriptors: tuple[str, Descriptors, Codec] | None = None
+        self._known_types: tuple[str, TypeSets] | None = None
 
     def compile(self, document: Document, sources: Sources) -> Compiled:
         """A snapshot of this document. Raises ConfigError with every problem."""
         gateway = document.gateway
         find = Findings()
         lease = Lease()
-        descriptors, codec = self._types(sources.sets)
+        types = self._types(sources.sets)
+        descriptors = types.descriptors
         whole, document = document, without_absent(document, descriptors, sources, find)
         policies = PolicyCompiler(
             gateway, self._parts, lease, find, self._failure_buckets(gateway.value)
@@ -84,7 +85,7 @@ class Compiler:
         routes = RouteCompiler(
             gateway=gateway,
             descriptors=descriptors,
-            codec=codec,
+            codec_of=types.codec_of,
             policies=policies,
             upstreams=upstreams,
             trie=trie,
@@ -131,7 +132,7 @@ class Compiler:
             clock=self._parts.clock,
             emit=self._parts.emit,
             limiter=Limiter(store=self._parts.store(store), emit=self._parts.emit),
-            codec=codec,
+            codec=types.codec,
             trie=trie,
             domain=gateway.value.gateway.domain or gateway.value.gateway.name,
             challenge=Challenges(policies.realm).missing,
@@ -150,13 +151,12 @@ class Compiler:
             warnings=(*document.warnings, *sources.warnings, *find.warnings),
         )
 
-    def _types(self, sources: Sequence[SourceSet]) -> tuple[Descriptors, Codec]:
-        """Equal sources give the same types and codec again: building them is the dear part."""
+    def _types(self, sources: Sequence[SourceSet]) -> TypeSets:
+        """Equal sources give the same types and codecs again: building them is the dear part."""
         key = ",".join(source.digest for source in sources)
-        if self._descriptors is None or self._descriptors[0] != key:
-            descriptors = Descriptors.build(sources)
-            self._descriptors = (key, descriptors, Codec(descriptors.file_set))
-        return self._descriptors[1], self._descriptors[2]
+        if self._known_types is None or self._known_types[0] != key:
+            self._known_types = (key, TypeSets.build(sources))
+        return self._known_types[1]
 
     def _failure_buckets(self, gateway: GatewayFile) -> AddressBuckets:
         rate = gateway.limiter.failures

@@ -12,7 +12,7 @@ from bff.core.problems import nearest
 from bff.core.schema import Method
 from bff.gql.documents import DocumentCache
 from bff.gql.limits import Caps
-from bff.gql.schema import GqlSchema, JoinField, PageSize, RootField, build_schema
+from bff.gql.schema import GqlSchema, JoinField, PageSize, RootField, SchemaFault, build_schema
 from bff.pipeline.documents import Page
 from bff.pipeline.graphql import GraphqlFront, GraphqlWork
 from bff.pipeline.route import CompiledRoute
@@ -21,6 +21,7 @@ from bff.snapshot.policies import PolicyCompiler
 from bff.snapshot.routes import RouteCompiler
 from bff.transcoding.path_template import parse_template
 from bff.transcoding.route_trie import RouteTrie
+from bff.transcoding.type_shapes import reachable
 
 __all__ = ["CompiledGraphql", "GraphqlCompiler"]
 
@@ -75,15 +76,39 @@ class GraphqlCompiler:
                 self._add_join(file, name, join, joins)
         if not fields or (self._is_partial and all(field.kind != "query" for field in fields)):
             return None
-        schema, faults = build_schema(fields, joins)
-        unplaced = {fault.path for fault in faults if fault.is_missing_type}
-        if unplaced and self._is_partial:
-            for path in unplaced:
-                self._warn_unplaced(path)
-            schema, faults = build_schema(fields, [j for j in joins if j.path not in unplaced])
+        if self._has_clashes([*fields, *joins]):
+            return None
+        schema, faults = self._build(fields, joins)
         for fault in faults:
             self._note(fault.path, fault.message, fault.hint)
         return self._serve(schema, trie) if schema is not None and not faults else None
+
+    def _build(
+        self, fields: list[RootField], joins: list[JoinField]
+    ) -> tuple[GqlSchema | None, list[SchemaFault]]:
+        schema, faults = build_schema(fields, joins)
+        unplaced = {fault.path for fault in faults if fault.is_missing_type}
+        if not unplaced or not self._is_partial:
+            return schema, faults
+        for path in unplaced:
+            self._warn_unplaced(path)
+        return build_schema(fields, [join for join in joins if join.path not in unplaced])
+
+    def _has_clashes(self, parts: Sequence[RootField | JoinField]) -> bool:
+        """Note types of one name that are not the same: a schema has one of each name."""
+        known: dict[str, tuple[int, str]] = {}
+        clashes: dict[str, str] = {}
+        for part in parts:
+            for root in (part.method.input, part.method.output):
+                for message in reachable(root):
+                    name, variant = message.full_name, message.variant
+                    first, path = known.setdefault(name, (variant, part.path))
+                    if first != variant and name not in clashes:
+                        clashes[name] = part.path
+                        text = f"{name} is another type here than at {path}; a schema has one of a name"
+                        hint = "let both sources of types have the same files"
+                        self._note(part.path, text, hint)
+        return bool(clashes)
 
     def _warn_unplaced(self, path: str) -> None:
         block, kind, name = path.split(".", 2)

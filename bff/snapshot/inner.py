@@ -12,7 +12,7 @@ from bff.snapshot.levels import Levels
 from bff.snapshot.policies import PolicyCompiler
 from bff.snapshot.upstreams import UpstreamCompiler
 from bff.transcoding.http_rules import find_field_path
-from bff.transcoding.json_codec import Codec
+from bff.transcoding.type_sets import CodecOf
 
 __all__ = ["InnerCompiler"]
 
@@ -24,12 +24,12 @@ class InnerCompiler:
         self,
         *,
         gateway: Placed[GatewayFile],
-        codec: Codec,
+        codec_of: CodecOf,
         policies: PolicyCompiler,
         upstreams: UpstreamCompiler,
     ) -> None:
         self._gateway = gateway
-        self._codec = codec
+        self._codec_of = codec_of
         self._policies = policies
         self._upstreams = upstreams
         self.operations: dict[str, InnerOperation] = {}
@@ -76,8 +76,8 @@ class InnerCompiler:
             ),
             identity=self._policies.identity(levels.identity(upstream), upstream),
             names=_names_in(method, variables),
-            encode=self._codec.tree_reader(method.input.full_name),
-            decode=self._codec.tree_writer(method.output.full_name),
+            encode=self._codec_of(method).tree_reader(method.input.full_name),
+            decode=self._codec_of(method).tree_writer(method.output.full_name),
         )
 
 

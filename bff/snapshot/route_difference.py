@@ -4,14 +4,13 @@ A route is compared by what its callers and its operator see of it: rule, operat
 and the types of its messages, all the way down.
 """
 
-import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
-import msgspec
 from msgspec import Struct
 
-from bff.core.schema import Field, MessageType, Method
+from bff.core.schema import Method
 from bff.snapshot.compiler import Compiled
+from bff.transcoding.type_shapes import TypeShapes, digest_of
 
 __all__ = ["RouteDifference", "compare_routes", "fingerprints"]
 
@@ -41,7 +40,7 @@ def compare_routes(before: Mapping[str, str], after: Mapping[str, str]) -> Route
 
 def fingerprints(compiled: Compiled) -> dict[str, str]:
     """By route: a digest of what it means."""
-    types = _Types()
+    shapes = TypeShapes()
     found: dict[str, list[object]] = {}
     for route in compiled.routes:
         found.setdefault(f"{route.method} {route.template}", []).append(
@@ -53,7 +52,7 @@ def fingerprints(compiled: Compiled) -> dict[str, str]:
                 route.deadline_s,
                 compiled.sdl if route.operation == "GraphQL" else "",
                 # Of an aggregate; a method that is no operation is in `served` below.
-                [types.of(compiled.methods[name]) for name in route.operation.split(", ")
+                [_of_method(shapes, compiled.methods[name]) for name in route.operation.split(", ")
                  if name in compiled.methods],
             ]
         )  # fmt: skip
@@ -63,70 +62,19 @@ def fingerprints(compiled: Compiled) -> dict[str, str]:
             [
                 binding.body,
                 binding.response_body,
-                types.of(served.method),
+                _of_method(shapes, served.method),
                 [(switch.name, str(switch.value)) for switch in served.all_switches],
             ]
         )
-    return {name: _digest(parts) for name, parts in found.items()}
+    return {name: digest_of(parts) for name, parts in found.items()}
 
 
-class _Types:
-    """Digests of methods' types; each message is looked at once."""
-
-    def __init__(self) -> None:
-        self._shapes: dict[str, object] = {}
-        self._whole: dict[str, str] = {}
-
-    def of(self, method: Method) -> list[object]:
-        """What a caller of this method depends on."""
-        return [
-            method.path,
-            method.client_streaming,
-            method.server_streaming,
-            self._closure(method.input),
-            self._closure(method.output),
-        ]
-
-    def _closure(self, message: MessageType) -> str:
-        known = self._whole.get(message.full_name)
-        if known is None:
-            reached: dict[str, MessageType] = {}
-            waiting = [message]
-            while waiting:
-                one = waiting.pop()
-                if one.full_name not in reached:
-                    reached[one.full_name] = one
-                    waiting += [field.message for field in one.fields if field.message]
-            shapes = [self._shape(reached[name]) for name in sorted(reached)]
-            known = self._whole[message.full_name] = _digest(shapes)
-        return known
-
-    def _shape(self, message: MessageType) -> object:
-        shape = self._shapes.get(message.full_name)
-        if shape is None:
-            shape = [message.full_name, *_fields(message.fields)]
-            self._shapes[message.full_name] = shape
-        return shape
-
-
-def _fields(fields: Iterable[Field]) -> Iterable[object]:
-    for field in fields:
-        yield [
-            field.name,
-            field.json_name,
-            field.number,
-            field.kind,
-            field.repeated,
-            field.map_key,
-            field.message.full_name if field.message else None,
-            [(value.name, value.number) for value in field.enum.values] if field.enum else None,
-            field.has_presence,
-            field.oneof,
-            field.required,
-            field.output_only,
-            field.input_only,
-        ]
-
-
-def _digest(content: object) -> str:
-    return hashlib.sha256(msgspec.json.encode(content)).hexdigest()
+def _of_method(shapes: TypeShapes, method: Method) -> list[object]:
+    """What a caller of this method depends on."""
+    return [
+        method.path,
+        method.client_streaming,
+        method.server_streaming,
+        shapes.digest(method.input),
+        shapes.digest(method.output),
+    ]

@@ -31,10 +31,10 @@ from bff.snapshot.upstreams import UpstreamCompiler
 from bff.snapshot.works import Rule, WorkCompiler
 from bff.transcoding.descriptors import Descriptors
 from bff.transcoding.http_rules import check_binding
-from bff.transcoding.json_codec import Codec
 from bff.transcoding.path_template import Template, TemplateError, parse_template
 from bff.transcoding.route_trie import RouteTrie
 from bff.transcoding.switches import Switches
+from bff.transcoding.type_sets import CodecOf
 
 __all__ = ["RouteCompiler", "ServedBinding"]
 
@@ -71,7 +71,7 @@ class RouteCompiler:
         *,
         gateway: Placed[GatewayFile],
         descriptors: Descriptors,
-        codec: Codec,
+        codec_of: CodecOf,
         policies: PolicyCompiler,
         upstreams: UpstreamCompiler,
         trie: RouteTrie[CompiledRoute],
@@ -90,10 +90,10 @@ class RouteCompiler:
         self._unbound: list[tuple[Rule, RouteSwitches]] = []
         self._switches = SwitchCompiler()
         self._works = WorkCompiler(
-            gateway=gateway, codec=codec, policies=policies, upstreams=upstreams, find=find
+            gateway=gateway, codec_of=codec_of, policies=policies, upstreams=upstreams, find=find
         )
         self._inner = InnerCompiler(
-            gateway=gateway, codec=codec, policies=policies, upstreams=upstreams
+            gateway=gateway, codec_of=codec_of, policies=policies, upstreams=upstreams
         )
         self.served: list[ServedBinding] = []
         # By "upstream.Method", and by "package.Service/Method".

@@ -30,10 +30,10 @@ from bff.transcoding.binding import (
     take_any_content_type,
 )
 from bff.transcoding.forms import http_body_reader
-from bff.transcoding.json_codec import Codec
 from bff.transcoding.path_template import Template
 from bff.transcoding.read_masks import ReadMask
 from bff.transcoding.switches import Switches
+from bff.transcoding.type_sets import CodecOf
 
 __all__ = ["Rule", "WorkCompiler"]
 
@@ -59,13 +59,13 @@ class WorkCompiler:
         self,
         *,
         gateway: Placed[GatewayFile],
-        codec: Codec,
+        codec_of: CodecOf,
         policies: PolicyCompiler,
         upstreams: UpstreamCompiler,
         find: Findings,
     ) -> None:
         self._max_parameters = gateway.value.caps.params
-        self._codec = codec
+        self._codec_of = codec_of
         self._policies = policies
         self._upstreams = upstreams
         self._find = find
@@ -127,7 +127,7 @@ class WorkCompiler:
 
     def _binder(self, rule: Rule) -> Binder:
         return compile_binder(
-            codec=self._codec,
+            codec=self._codec_of(rule.entry.method),
             message=rule.entry.method.input,
             variables=[variable.path for variable in rule.template.variables],
             body=rule.binding.body,
@@ -138,7 +138,7 @@ class WorkCompiler:
 
     def _writer(self, rule: Rule) -> Callable[[bytes], bytes]:
         switches = rule.switches
-        return self._codec.writer(
+        return self._codec_of(rule.entry.method).writer(
             rule.entry.method.output.full_name,
             emit_unpopulated=switches.emit_unpopulated,
             proto_names=switches.names == "proto",
@@ -178,7 +178,7 @@ class WorkCompiler:
         form = stream_form(
             rule.levels.stream(),
             rule.entry.method,
-            codec=self._codec,
+            codec=self._codec_of(rule.entry.method),
             write=write,
             response_body=rule.binding.response_body,
             status=rule.levels.of_route("status"),
@@ -203,7 +203,7 @@ class WorkCompiler:
 
         def later() -> Binder:
             return compile_binder(
-                codec=self._codec,
+                codec=self._codec_of(rule.entry.method),
                 message=method.input,
                 variables=(),
                 body=rule.binding.body,
@@ -213,7 +213,7 @@ class WorkCompiler:
         def form(message: MessageType, with_path: bool) -> Binder:
             variables = [each.path for each in rule.template.variables] if with_path else ()
             return compile_binder(
-                codec=self._codec,
+                codec=self._codec_of(rule.entry.method),
                 message=message,
                 variables=variables,
                 max_parameters=self._max_parameters,

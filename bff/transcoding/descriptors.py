@@ -84,8 +84,8 @@ class Descriptors(Struct, frozen=True, kw_only=True):
     digest: str
 
     @staticmethod
-    def build(sets: Sequence[SourceSet]) -> "Descriptors":
-        """Merge the sources and read every type.
+    def build(sets: Sequence[SourceSet], *, before: Sequence["Descriptors"] = ()) -> "Descriptors":
+        """Merge the sources and read every type. `before`: types that stand beside these.
 
         Raises ConfigError with all problems: a service or file from two sources, files that do not
         fit together, google.api.http options that do not parse.
@@ -93,7 +93,25 @@ class Descriptors(Struct, frozen=True, kw_only=True):
         files, problems = merge_sources(sets)
         if problems:
             raise ConfigError(problems)
-        return _Reader(files, load_pool(files), sets).read()
+        return _Reader(files, load_pool(files), sets, before).read()
+
+    @staticmethod
+    def join(parts: Sequence["Descriptors"]) -> "Descriptors":
+        """All services; of each type the first of its name. `file_set` is that of the first part."""
+        services: dict[str, Service] = {}
+        messages: dict[str, MessageType] = {}
+        enums: dict[str, EnumType] = {}
+        for part in reversed(parts):
+            services |= part.services
+            messages |= part.messages
+            enums |= part.enums
+        return Descriptors(
+            services=services,
+            messages=messages,
+            enums=enums,
+            file_set=parts[0].file_set,
+            digest=sha256("".join(part.digest for part in parts).encode()).hexdigest(),
+        )
 
     def find_method(self, name: str, *, service: str = "") -> Method | None:
         """A method by its name inside `service`, or by `pkg.Service.Method` or `pkg.Service/Method`."""
@@ -116,8 +134,13 @@ class _Reader:
     """One pass over the files: shells of all types first, then what refers to them."""
 
     def __init__(
-        self, files: Sequence[SourceFile], pool: DescriptorPool, sets: Sequence[SourceSet]
+        self,
+        files: Sequence[SourceFile],
+        pool: DescriptorPool,
+        sets: Sequence[SourceSet],
+        before: Sequence[Descriptors],
     ) -> None:
+        self.before = before
         self.files = files
         self.pool = pool
         self.digest = sha256("".join(source.digest for source in sets).encode()).hexdigest()
@@ -201,21 +224,36 @@ class _Reader:
         path: _Path,
     ) -> None:
         full_name = join_name(scope, proto.name)
+        values = tuple(
+            EnumValue(
+                name=value.name,
+                number=value.number,
+                deprecated=value.options.deprecated,
+                comment=positions.comment((*path, _ENUM_VALUES, number)),
+            )
+            for number, value in enumerate(proto.value)
+        )
         self.enums[full_name] = EnumType(
             full_name=full_name,
             package=file.package,
-            values=tuple(
-                EnumValue(
-                    name=value.name,
-                    number=value.number,
-                    deprecated=value.options.deprecated,
-                    comment=positions.comment((*path, _ENUM_VALUES, number)),
-                )
-                for number, value in enumerate(proto.value)
-            ),
+            values=values,
             closed=self.pool.FindEnumTypeByName(full_name).is_closed,
             comment=positions.comment(path),
+            variant=self._enum_variant(full_name, values),
         )
+
+    def _enum_variant(self, full_name: str, values: tuple[EnumValue, ...]) -> int:
+        """1, or the next number where another enum of this name stands beside."""
+        plain = [(value.name, value.number) for value in values]
+        highest = 0
+        for types in self.before:
+            other = types.enums.get(full_name)
+            if other is None:
+                continue
+            if [(value.name, value.number) for value in other.values] == plain:
+                return other.variant
+            highest = max(highest, other.variant)
+        return highest + 1
 
     def _fill_message(
         self, proto: DescriptorProto, message: MessageType, positions: Positions, path: _Path

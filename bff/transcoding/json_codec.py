@@ -56,11 +56,13 @@ class Codec:
     """Readers and writers over the types of one serialized FileDescriptorSet (dependencies first).
 
     Making one costs milliseconds a file; what its methods return is prepared and cheap to call.
+    `others` are asked for the types of details that this one does not know.
     Raises ValueError if the set does not hold together.
     """
 
-    def __init__(self, file_set: bytes) -> None:
+    def __init__(self, file_set: bytes, *, others: tuple["Codec", ...] = ()) -> None:
         self._registry = registry_of(file_set)
+        self._others = others
         self._shapes = Shapes()
 
     def message_class(self, full_name: str) -> type[Message]:
@@ -217,12 +219,14 @@ class Codec:
 
     def any_tree(self, type_url: str, octets: bytes) -> Json:
         """An Any as its ProtoJSON tree; `{"@type", "value": <base64>}` where the type is not known here."""
-        packed: Any = self.message_class("google.protobuf.Any")()
-        packed.type_url, packed.value = type_url, octets
-        try:
-            return message_to_json_value(packed, registry=self._registry)
-        except REFUSALS:
-            return {"@type": type_url, "value": base64.b64encode(octets).decode()}
+        for codec in (self, *self._others):
+            packed: Any = codec.message_class("google.protobuf.Any")()
+            packed.type_url, packed.value = type_url, octets
+            try:
+                return message_to_json_value(packed, registry=codec._registry)  # noqa: SLF001 - of our own class
+            except REFUSALS:
+                continue
+        return {"@type": type_url, "value": base64.b64encode(octets).decode()}
 
     def leaf(self, full_name: str, path: tuple[str, ...]) -> Leaf:
         """Access to one singular field by the proto names on the way to it."""

@@ -135,7 +135,7 @@ class JsonSchemas:
             kind = WRAPPED.get(message.full_name.removeprefix("google.protobuf."))
             return {**known, **self._wide(kind, "null")} if kind else dict(known)
         face = "-Input" if side == "in" else ""
-        name = f"{message.full_name}{face}{self.style.suffix(side)}"
+        name = f"{message.full_name}{_nth(message.variant)}{face}{self.style.suffix(side)}"
         if name not in self.components:
             # Named before it is filled: a message may hold itself.
             self.components[name] = {}
@@ -216,10 +216,15 @@ class JsonSchemas:
     def _enum(self, enum: EnumType) -> Json:
         if enum.full_name == NULL_VALUE:
             return {"type": "null"}
-        name = f"{enum.full_name}{Style(enums=self.style.enums).suffix('out')}"
+        suffix = Style(enums=self.style.enums).suffix("out")
+        name = f"{enum.full_name}{_nth(enum.variant)}{suffix}"
         if name not in self.components:
             self.components[name] = self.enum(enum)
         return {"$ref": f"{_PREFIX}{name}"}
+
+
+def _nth(variant: int) -> str:
+    return "" if variant == 1 else f"-{variant}"
 
 
 def _at_most_one(oneof: str, members: list[str]) -> Json:

@@ -1,6 +1,6 @@
 """Several sources of types -> one set of files that fit together.
 
-For now all sources share one pool, so one file name means one file and one service has one owner.
+In one pool one file name means one file; sources that do not fit stand beside each other (`type_sets`).
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,10 +14,18 @@ from bff.core.errors import ConfigError
 from bff.core.problems import Problem, Where
 from bff.transcoding.sources import MAX_FILES, SourceSet, sort_files
 
-__all__ = ["SourceFile", "join_name", "load_pool", "merge_sources"]
+__all__ = [
+    "SHARED_BY_ALL",
+    "SourceFile",
+    "bare_file",
+    "claim_services",
+    "join_name",
+    "load_pool",
+    "merge_sources",
+]
 
 # Everybody carries copies of these, of different ages; they never clash, the first one counts.
-_SHARED_BY_ALL: Final = "google/"
+SHARED_BY_ALL: Final = "google/"
 
 
 class SourceFile(Struct, frozen=True):
@@ -34,12 +42,12 @@ def merge_sources(sets: Sequence[SourceSet]) -> tuple[list[SourceFile], list[Pro
     problems: list[Problem] = []
     for source in sets:
         for proto in FileDescriptorSet.FromString(source.files).file:
-            if not proto.name.startswith(_SHARED_BY_ALL):
-                problems += _claim_services(proto, source, services)
+            if not proto.name.startswith(SHARED_BY_ALL):
+                problems += claim_services(proto, source, services)
             present = kept.setdefault(proto.name, SourceFile(proto, source))
-            if present.source is source or proto.name.startswith(_SHARED_BY_ALL):
+            if present.source is source or proto.name.startswith(SHARED_BY_ALL):
                 continue
-            if _bare(present.proto) != _bare(proto):
+            if bare_file(present.proto) != bare_file(proto):
                 problems.append(
                     Problem(
                         Where(source.places.get(proto.name, source.origin)),
@@ -54,9 +62,10 @@ def merge_sources(sets: Sequence[SourceSet]) -> tuple[list[SourceFile], list[Pro
     return [kept[proto.name] for proto in ordered], problems
 
 
-def _claim_services(
+def claim_services(
     proto: FileDescriptorProto, source: SourceSet, services: dict[str, SourceSet]
 ) -> list[Problem]:
+    """Note the services of a file as this source's; a problem for each that is another's."""
     problems = []
     for service in proto.service:
         full_name = join_name(proto.package, service.name)
@@ -69,7 +78,7 @@ def _claim_services(
     return problems
 
 
-def _bare(proto: FileDescriptorProto) -> bytes:
+def bare_file(proto: FileDescriptorProto) -> bytes:
     """A file without what does not change its types: positions, comments, JSON names that are usual.
 
     A compiler writes every JSON name into a set; what a running service shows has only the unusual.

@@ -8,7 +8,7 @@ import google.api
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from grpc_tools import protoc
 
-__all__ = ["KITCHEN", "add_imports", "compile_set"]
+__all__ = ["KITCHEN", "add_imports", "compile_set", "renamed"]
 
 # One message with every kind of field that JSON knows.
 KITCHEN = """
@@ -78,4 +78,11 @@ def add_imports(data: bytes, count: int) -> bytes:
         name = f"empty_{number}.proto"
         whole.file.add(name=name, package=f"empty{number}", syntax="proto3")
         top.dependency.append(name)
+    return whole.SerializeToString()
+
+
+def renamed(data: bytes, name: str) -> bytes:
+    """The same set with `test.proto`, which no other file imports, under another name."""
+    whole = FileDescriptorSet.FromString(data)
+    next(file for file in whole.file if file.name == "test.proto").name = name
     return whole.SerializeToString()
