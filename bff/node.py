@@ -404,6 +404,8 @@ async def _supervise(
         watching.cancel()
         hearing.cancel()
         refreshing.cancel()
+        # Its thread would be waited for.
+        node.types.end()
         admin.should_exit = True
         await serving
     loop.remove_reader(listening.sentinel)

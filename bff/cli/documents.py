@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from bff.cli.offline import compile_offline
-from bff.cli.report import print_problems
+from bff.cli.report import print_if_partial, print_problems
 from bff.core.errors import ConfigError
 from bff.snapshot.compiler import Compiled
 
@@ -27,7 +27,9 @@ def sdl(mappings: _Mappings = Path("mappings")) -> None:
 
 def _compiled(mappings: Path) -> Compiled:
     try:
-        return compile_offline(mappings)[1]
+        compiled = compile_offline(mappings)[1]
     except ConfigError as error:
         print_problems(error.problems)
         raise typer.Exit(1) from None
+    print_if_partial(compiled)
+    return compiled

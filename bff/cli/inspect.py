@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bff.cli.offline import compile_offline
-from bff.cli.report import console, errors, print_problems, problems_json
+from bff.cli.report import console, errors, print_if_partial, print_problems, problems_json
 from bff.core.errors import ConfigError
 from bff.pipeline.route import CompiledRoute
 from bff.snapshot.compiler import Compiled
@@ -98,6 +98,7 @@ def routes(mappings: _Mappings = Path("mappings"), as_json: _Json = False) -> No
     except ConfigError as error:
         print_problems(error.problems)
         raise typer.Exit(1) from None
+    print_if_partial(compiled)
     ordered = sorted(compiled.routes, key=lambda route: (route.template, route.method))
     if as_json:
         console.print(

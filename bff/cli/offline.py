@@ -78,13 +78,15 @@ def compile_offline(mappings: Path) -> tuple[Document, Compiled]:
     held = HeldTypes()
     held.gather(document)
     compiled = _compile(document, read_sources(document, fetch=held.newest))
+    unreached = held.unreached()
+    compiled.is_partial = compiled.is_partial or bool(unreached)
     compiled.warnings += tuple(
         Problem(
             Where("descriptors"),
             f"{origin}: judged by the types that a node has stored: {why}",
             severity="warning",
         )
-        for origin, why in held.unreached()
+        for origin, why in unreached
     )
     return document, compiled
 

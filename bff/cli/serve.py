@@ -24,6 +24,7 @@ from bff.ratelimit.shared_store import create_table
 from bff.snapshot.moved_switches import switch_texts
 from bff.snapshot.route_difference import fingerprints
 from bff.snapshot.type_sources import files_of_types
+from bff.transcoding.reflection_process import ReflectionFetch
 
 __all__ = ["serve"]
 
@@ -41,7 +42,8 @@ def serve(
     ] = None,
 ) -> None:
     """Serve the mapped routes. Exit 2: refused to start, with every reason."""
-    held = HeldTypes()
+    ask = ReflectionFetch()
+    held = HeldTypes(fetch=lambda source: ask(source.target), end=ask.end)
     try:
         judged = compile_held(mappings, held)
     except ConfigError as error:

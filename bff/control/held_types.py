@@ -4,7 +4,7 @@ Newest is what a service answered last; good is what an accepted version was mad
 on disk. They differ while new types are refused. A service that is down changes neither.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, Literal
@@ -36,9 +36,13 @@ class Refreshed(Struct, frozen=True, kw_only=True):
 
 
 class HeldTypes:
-    """The types of every running service of a configuration. All methods but those of the plan block."""
+    """The types of every running service of a configuration. All methods but those of the plan block.
 
-    def __init__(self, *, fetch: Fetch = fetch_now) -> None:
+    `end` is called when nobody wants types any more, to end what `fetch` has under way.
+    """
+
+    def __init__(self, *, fetch: Fetch = fetch_now, end: Callable[[], None] = lambda: None) -> None:
+        self.end = end
         self._fetch = fetch
         # Of the version that is served, and of the one that is judged.
         self._plan: dict[str, Reflected] = {}

@@ -23,6 +23,7 @@ _MOST_DOUBLINGS = 10
 # Nodes that started together drift apart.
 _JITTER = (0.85, 1.15)
 _SHOWN_PROBLEMS = 20
+_PARALLEL = 3
 
 
 def pause_s(failures: int, every_s: float) -> float:
@@ -44,9 +45,15 @@ class TypeRefresh:
         self._due_s: dict[str, float] = {}
         self._failures: dict[str, int] = {}
         self._plan_changed = asyncio.Event()
+        # Services that hang must not take every thread from those who judge a change.
+        self._slots = asyncio.Semaphore(_PARALLEL)
         self._told_refused: tuple[str, ...] = ()
         self._told_stale: set[str] = set()
         self._tell_stale()
+
+    def end(self) -> None:
+        """End fetches under way: the node leaves."""
+        self._held.end()
 
     def details(self) -> list[str]:
         """What readiness says of types that may be behind their services, or are not there."""
@@ -107,7 +114,8 @@ class TypeRefresh:
     async def _refresh(self, key: str) -> str:
         every_s = self._held.plan().get(key, _FIRST_PAUSE_S)
         try:
-            found = await asyncio.to_thread(self._held.refresh, key)
+            async with self._slots:
+                found = await asyncio.to_thread(self._held.refresh, key)
         except Exception as error:
             # A supervisor's broad except: a bug in the reading of types must not end a node that serves.
             trace = "".join(traceback.format_exception(error)[-6:])

@@ -43,7 +43,10 @@ __all__ = ["Compiled", "Compiler"]
 
 
 class Compiled(Struct, kw_only=True, eq=False):
-    """A version, ready to go live, and what people want to know of it."""
+    """A version, ready to go live, and what people want to know of it.
+
+    `is_partial`: a source of types is not there, or is known from an earlier time alone.
+    """
 
     tools: Tools
     lease: Lease
@@ -54,6 +57,7 @@ class Compiled(Struct, kw_only=True, eq=False):
     openapi: bytes
     sdl: str
     warnings: tuple[Problem, ...]
+    is_partial: bool = False
 
 
 class Compiler:
@@ -149,6 +153,7 @@ class Compiler:
             openapi=openapi,
             sdl=front.sdl if front is not None else "",
             warnings=(*document.warnings, *sources.warnings, *find.warnings),
+            is_partial=bool(sources.absent),
         )
 
     def _types(self, sources: Sequence[SourceSet]) -> TypeSets:

@@ -22,7 +22,7 @@ from bff.core.schema import HttpBinding
 from bff.snapshot.findings import Findings
 from bff.snapshot.upstreams import read_tls
 from bff.transcoding.reflection import ReflectionError
-from bff.transcoding.reflection_process import ReflectionTarget, fetch_by_reflection
+from bff.transcoding.reflection_process import ReflectionFetch, ReflectionTarget
 from bff.transcoding.source_merge import join_name
 from bff.transcoding.sources import SourceSet, compile_protos, read_descriptor_set
 
@@ -83,7 +83,7 @@ class Sources(Struct, frozen=True, kw_only=True):
 
 def fetch_now(source: Reflected) -> SourceSet:
     """Ask the service itself. Blocks. Raises ReflectionError."""
-    return fetch_by_reflection(source.target)
+    return ReflectionFetch()(source.target)
 
 
 def read_sources(

@@ -1,4 +1,4 @@
-"""Server reflection as a short-lived process of its own: `fetch_by_reflection` here, `main` there.
+"""Server reflection as a short-lived process of its own: `ReflectionFetch` here, `main` there.
 
 The node forks its listener, and a process that has used the gRPC core must not fork; nor should a
 service that answers slowly or without end hold a thread of the node. So whoever wants types starts
@@ -20,7 +20,7 @@ from bff.transcoding.reflection import ReflectionError, fetch_files
 from bff.transcoding.sources import MAX_SET_BYTES, SourceSet, make_source
 from bff.wire.grpcio import GrpcioChannel, TlsSettings
 
-__all__ = ["ReflectionTarget", "fetch_by_reflection", "main"]
+__all__ = ["ReflectionFetch", "ReflectionTarget", "main"]
 
 # Of one source, all its endpoints together.
 _FETCH_S: Final = 10.0
@@ -46,36 +46,63 @@ class _Fetched(Struct, kw_only=True):
     why: str = ""
 
 
-def fetch_by_reflection(target: ReflectionTarget) -> SourceSet:
-    """The types of a running service. Blocks; call it off the loop. Raises ReflectionError."""
-    try:
-        # The target goes in by a pipe: it may hold a private key.
-        done = subprocess.run(
-            [sys.executable, "-m", "bff.transcoding.reflection_process"],
-            input=msgspec.msgpack.encode(target),
-            capture_output=True,
-            check=False,
-            timeout=target.timeout_s + _START_S,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise ReflectionError("the fetch took too long and was ended") from error
-    except OSError as error:
-        raise ReflectionError(f"no process for the fetch: {error.strerror}") from error
-    if done.returncode != 0:
-        lines = done.stderr.decode(errors="replace").strip().splitlines() or ["no word of why"]
-        raise ReflectionError(f"the fetch ended with {done.returncode}: {lines[-1]}")
-    try:
-        fetched = msgspec.msgpack.decode(done.stdout, type=_Fetched)
-    except msgspec.DecodeError as error:
-        raise ReflectionError(f"the fetch gave something else than types: {error}") from error
-    if fetched.why:
-        raise ReflectionError(fetched.why)
-    files = list(FileDescriptorSet.FromString(fetched.files).file)
-    places = {file.name: f"{target.origin}/{file.name}" for file in files}
-    try:
-        return make_source(target.origin, files, places=places)
-    except ConfigError as error:
-        raise ReflectionError("; ".join(p.message for p in error.problems[:5])) from error
+class ReflectionFetch:
+    """Calls give the types of running services. `end` ends those under way, whichever thread waits."""
+
+    def __init__(self) -> None:
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._ended = False
+
+    def __call__(self, target: ReflectionTarget) -> SourceSet:
+        """Blocks; call it off the loop. Raises ReflectionError."""
+        fetched = self._read(target)
+        if fetched.why:
+            raise ReflectionError(fetched.why)
+        files = list(FileDescriptorSet.FromString(fetched.files).file)
+        places = {file.name: f"{target.origin}/{file.name}" for file in files}
+        try:
+            return make_source(target.origin, files, places=places)
+        except ConfigError as error:
+            raise ReflectionError("; ".join(p.message for p in error.problems[:5])) from error
+
+    def end(self) -> None:
+        """Nobody wants types any more: running fetches end, later ones are refused."""
+        self._ended = True
+        for process in tuple(self._running):
+            process.kill()
+
+    def _read(self, target: ReflectionTarget) -> _Fetched:
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "bff.transcoding.reflection_process"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+        except OSError as error:
+            raise ReflectionError(f"no process for the fetch: {error.strerror}") from error
+        self._running.add(process)
+        if self._ended:
+            # `end` may not have seen it.
+            process.kill()
+        with process:
+            try:
+                # The target goes in by a pipe: it may hold a private key.
+                out, err = process.communicate(
+                    msgspec.msgpack.encode(target), timeout=target.timeout_s + _START_S
+                )
+            except subprocess.TimeoutExpired as error:
+                process.kill()
+                raise ReflectionError("the fetch took too long and was ended") from error
+            finally:
+                self._running.discard(process)
+        if process.returncode != 0:
+            lines = err.decode(errors="replace").strip().splitlines() or ["no word of why"]
+            raise ReflectionError(f"the fetch ended with {process.returncode}: {lines[-1]}")
+        try:
+            return msgspec.msgpack.decode(out, type=_Fetched)
+        except msgspec.DecodeError as error:
+            raise ReflectionError(f"the fetch gave something else than types: {error}") from error
 
 
 async def _fetch(target: ReflectionTarget) -> list[FileDescriptorProto]:

@@ -7,7 +7,7 @@ import grpc
 import pytest
 
 from bff.transcoding.reflection import ReflectionError
-from bff.transcoding.reflection_process import ReflectionTarget, fetch_by_reflection
+from bff.transcoding.reflection_process import ReflectionFetch, ReflectionTarget
 from bff.transcoding.sources import SourceSet
 from bff.wire.grpcio import TlsSettings
 from tests.support.bookshop import FIRST
@@ -20,7 +20,7 @@ async def fetch(*endpoints: str, **more: Any) -> SourceSet:
     target = ReflectionTarget(
         origin="reflection://shelf", endpoints=endpoints, services=("shelf.v1.Shelf",), **more
     )
-    return await asyncio.to_thread(fetch_by_reflection, target)
+    return await asyncio.to_thread(ReflectionFetch(), target)
 
 
 async def test_an_endpoint_that_is_down_is_passed_over() -> None:

@@ -160,6 +160,8 @@ def test_a_source_that_need_not_be_there_is_told_and_left_out(tmp_path: Path) ->
     assert "both.yaml:1:12 warning this aggregate is not served: there is no shelf.On" in told
     assert "lamp is not in the schema: there is no shelf.On" in told
     assert "error" not in told
+    assert "lamp.v1.Lamp is not served" in run_bff("routes", str(folder)).stderr
+    assert "lamp.v1.Lamp is not served" in run_bff("sdl", str(folder)).stderr
     shown = [text.partition(" shelf.")[0] for text in routes(folder)]
     assert "GET /v1/one" in shown
     assert "GET /v1/both" not in shown

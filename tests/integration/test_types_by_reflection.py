@@ -238,3 +238,21 @@ async def test_three_thousand_files_leave_the_old_version(bookshop: Bookshop) ->
         assert (await gateway.event("descriptors_refreshed"))["result"] == "unchanged"
     finally:
         await ended(gateway)
+
+
+async def test_a_node_leaves_while_a_service_does_not_answer(bookshop: Bookshop) -> None:
+    """What is asked ends with the node: nothing of it is left, and nothing is waited for."""
+    gateway = await started(bookshop.gateway())
+    before = bookshop.server.asked
+    bookshop.server.silent = True
+    async with asyncio.timeout(30):
+        while bookshop.server.asked == before:
+            await asyncio.to_thread(gateway.family)
+
+    await ended(gateway)
+
+    async with asyncio.timeout(30):
+        await bookshop.server.left.wait()
+    # It went before the fetch's own time of 10 s was over.
+    assert bookshop.server.time_left_s > 1
+    assert gateway.family() == set()

@@ -42,6 +42,9 @@ class ReflectingServer:
         self.one_by_one = one_by_one
         self.silent = False
         self.asked = 0
+        # How much of its time a client that got no answer had when it left.
+        self.left = asyncio.Event()
+        self.time_left_s = 0.0
         self.called: list[str] = []
         self.hold = False
         self.held = asyncio.Event()
@@ -156,12 +159,19 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in
             )
         return grpc.unary_unary_rpc_method_handler(self._echo(path))
 
-    async def _reflect(self, questions: AsyncIterator[Any], _context: Any) -> AsyncIterator[Any]:
+    async def _reflect(self, questions: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
         self._server.asked += 1
         async for question in questions:
             if self._server.silent:
-                await asyncio.Event().wait()
+                await self._wait_until_left(context)
             yield self._server.answer(question)
+
+    async def _wait_until_left(self, context: Any) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self._server.time_left_s = context.time_remaining()
+            self._server.left.set()
 
     def _echo(self, path: str) -> Callable[[bytes, Any], Awaitable[bytes]]:
         async def echo(message: bytes, _context: Any) -> bytes:
