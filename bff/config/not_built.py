@@ -77,7 +77,6 @@ NOT_BUILT: dict[str, dict[str, str]] = {
         "this cap of aggregates", "depth calls source_reply replies output expression steps"
     ),
     "GraphqlCaps": _all("this cap of GraphQL", "page_size cost positions reply batch"),
-    "Transcoding": _all("this switch of transcoding", "protocols"),
     "Telemetry": {"trace": "traces", "continue_trace": "traces"},
     "GatewayTelemetry": {
         "otlp": "export of traces",

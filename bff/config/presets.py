@@ -71,6 +71,7 @@ PRESET_TABLE: dict[str, tuple[SwitchValue, SwitchValue, SwitchValue]] = {
     "client_stream": ("ndjson+array", "concatenated", "array"),
     "bidi_http1": (426, "half_duplex", "half_duplex"),
     "patch_mask": (True, True, False),
+    "protocols": ((), (), ()),
 }
 
 # The same for keys of the blocks `stream` and `metadata`.

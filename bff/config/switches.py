@@ -160,3 +160,5 @@ class Transcoding(Block):
     """Messages both ways over HTTP/1.1; `half_duplex` reads all of the request first."""
     patch_mask: bool = True
     """Whether PATCH infers its update mask from the body."""
+    protocols: Seq[Literal["connect", "grpc_web"]] = ()
+    """What a method speaks under its gRPC path, `/package.Service/Method`, beside its rules."""

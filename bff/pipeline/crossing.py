@@ -172,11 +172,14 @@ class StreamFields:
         self._shown = len(self.received)
         return self._outward.of(self.received)
 
+    def rest(self) -> list[tuple[bytes, bytes]]:
+        """Fields of what came since, for framings that have a place for them."""
+        return self._outward.of(self.received[self._shown :])
+
     def end(self) -> None:
         """The stream ended well: what came since is for behind it."""
         if self.trailers is not None:
-            rest = self._outward.trailers(self._outward.of(self.received[self._shown :]))
-            self.trailers.fields += rest.fields
+            self.trailers.fields += self._outward.trailers(self.rest()).fields
 
 
 def octets_of_base64(text: bytes) -> bytes | None:

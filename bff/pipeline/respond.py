@@ -246,7 +246,7 @@ def error_reply(error: GatewayError, request: Request, tools: Tools) -> Reply:
     request.detail = error.detail
     if error.retry_after_s is None and isinstance(error, UpstreamError) and error.details_bin:
         error.retry_after_s = _asked_wait_s(error, tools)
-    content_type, body = _rendered(error, request, tools)
+    status, content_type, body = _told(error, request, tools)
     if body is _LAST_RESORT:
         request.reason = "INTERNAL"
         return Reply(_INTERNAL, [content_type, _NO_STORE, _NOSNIFF], body, reason="INTERNAL")
@@ -257,11 +257,20 @@ def error_reply(error: GatewayError, request: Request, tools: Tools) -> Reply:
         headers += tools.challenge
     if request.ticket_headers and not any(name == b"ratelimit" for name, _ in error.headers):
         headers.extend(request.ticket_headers)
-    return Reply(error.status, headers, body, reason=error.reason)
+    return Reply(status, headers, body, reason=error.reason)
+
+
+def _told(
+    error: GatewayError, request: Request, tools: Tools
+) -> tuple[int, tuple[bytes, bytes], bytes]:
+    """Status, content type and body: in the protocol that the client speaks, or as REST."""
+    speak = tools.speakers.get(request.route_id)
+    told = None if speak is None else speak(error, request, tools)
+    return told or (error.status, *_rendered(error, request, tools))
 
 
 def bug_reply(request: Request, tools: Tools) -> Reply:
     """500 for what cannot happen; nothing of the exception is shown."""
     request.reason = "INTERNAL"
-    content_type, body = _rendered(GatewayBug(""), request, tools)
-    return Reply(_INTERNAL, [content_type, _NO_STORE, _NOSNIFF], body, reason="INTERNAL")
+    status, content_type, body = _told(GatewayBug(""), request, tools)
+    return Reply(status, [content_type, _NO_STORE, _NOSNIFF], body, reason="INTERNAL")

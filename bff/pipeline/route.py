@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from bff.auth.access import Access, principal_view
 from bff.auth.authenticator import Authenticator
+from bff.core.errors import GatewayError
 from bff.core.events import Emit
 from bff.core.exchange import Inputs, Json, Principal, Reply, Request, Ticket
 from bff.core.ports import Clock
@@ -24,6 +25,7 @@ __all__ = [
     "Identify",
     "InnerOperation",
     "Match",
+    "Speak",
     "Tools",
     "Work",
     "auth_of",
@@ -100,6 +102,11 @@ class InnerOperation(Struct, kw_only=True, eq=False):
     decode: Callable[[bytes], Json]
 
 
+# An error in the words of an RPC protocol: HTTP status, Content-Type and body; None where the request
+# is plain REST.
+Speak = Callable[[GatewayError, Request, "Tools"], tuple[int, tuple[bytes, bytes], bytes] | None]
+
+
 class Tools(Struct, kw_only=True, eq=False):
     """What every stage may use, for as long as its snapshot lives."""
 
@@ -117,6 +124,8 @@ class Tools(Struct, kw_only=True, eq=False):
     error_form: str = "aip193"
     # Codes whose text is not hidden, by route id; routes that hide all are absent.
     shown_errors: Mapping[str, frozenset[str]] = {}
+    # Errors of routes that speak RPC protocols, by route id.
+    speakers: Mapping[str, Speak] = {}
     # Requests that hold this snapshot; the last one out closes what nobody else uses.
     leases: int = 0
     closing: Callable[[], Awaitable[None]] | None = None

@@ -94,10 +94,11 @@ def _inherit(route: Route, wildcard: Route | None) -> Route:
     return route.model_copy(update={key: getattr(wildcard, key) for key in silent})
 
 
-def bindings_of(entry: Entry, find: Findings) -> list[HttpBinding]:
+def bindings_of(entry: Entry, find: Findings, *, needs_rule: bool = True) -> list[HttpBinding]:
     """The HTTP rules of an entry: what it writes, what its annotation says, or that of no rule.
 
     The last, on the method's gRPC path, gives way to any rule that has this path: see `is_unbound`.
+    `needs_rule`: a named method that nothing gives a rule is a problem.
     """
     file, route, index = entry.file, entry.route, entry.index
     written = _binding_of(route, file, index, ())
@@ -110,7 +111,7 @@ def bindings_of(entry: Entry, find: Findings) -> list[HttpBinding]:
         bindings.extend(entry.method.http)
     if not bindings and route.unbound:
         return [unbound_binding(entry.method)]
-    if not bindings and entry.exact and not _only_inner(file, entry.method.name):
+    if not bindings and needs_rule and entry.exact and not _only_inner(file, entry.method.name):
         find.add(
             file,
             f"{entry.method.name} has no HTTP rule",

@@ -102,7 +102,7 @@ class Compiler:
             # Without some types nobody can tell a wrong name from one that is still to come.
             upstreams.check_operation_names(routes.methods_at)
         screens = ScreenCompiler(gateway=gateway, routes=routes, policies=policies, find=find)
-        compiled_routes = [binding.route for binding in routes.served]
+        compiled_routes = [binding.route for binding in routes.served] + routes.protocols.routes
         for aggregate in document.aggregates:
             screen = screens.compile(aggregate, trie)
             if screen is not None:
@@ -142,6 +142,7 @@ class Compiler:
             challenge=Challenges(policies.realm).missing,
             error_form=routes.error_form,
             shown_errors=routes.shown_errors,
+            speakers=routes.protocols.speakers,
         )
         tools.closing = self._parts.closing(lease)
         return Compiled(

@@ -14,7 +14,7 @@ from bff.snapshot.upstreams import UpstreamCompiler
 from bff.transcoding.http_rules import find_field_path
 from bff.transcoding.type_sets import CodecOf
 
-__all__ = ["InnerCompiler"]
+__all__ = ["InnerCompiler", "names_in"]
 
 
 class InnerCompiler:
@@ -75,13 +75,13 @@ class InnerCompiler:
                 inner=True,
             ),
             identity=self._policies.identity(levels.identity(upstream), upstream),
-            names=_names_in(method, variables),
+            names=names_in(method, variables),
             encode=self._codec_of(method).tree_reader(method.input.full_name),
             decode=self._codec_of(method).tree_writer(method.output.full_name),
         )
 
 
-def _names_in(
+def names_in(
     method: Method, variables: Sequence[tuple[str, ...]]
 ) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """Names that rules may use for parts of the request, and their JSON names in a request tree."""

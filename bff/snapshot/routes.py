@@ -1,10 +1,7 @@
 """Service files as compiled routes: each HTTP rule with its guard, its limits and its work, in the trie."""
 
-from collections.abc import Sequence
-
 from msgspec import Struct
 
-from bff.auth.access import Access
 from bff.config.documents import Placed
 from bff.config.gateway import GatewayFile
 from bff.config.presets import SwitchInForce
@@ -24,13 +21,14 @@ from bff.snapshot.bindings import (
 from bff.snapshot.findings import Findings
 from bff.snapshot.inner import InnerCompiler
 from bff.snapshot.levels import Levels, gateway_switch_level
-from bff.snapshot.policies import AuthLevel, PolicyCompiler, policy_names
-from bff.snapshot.streams import Work
+from bff.snapshot.one_route import make_route
+from bff.snapshot.policies import AuthLevel, PolicyCompiler
+from bff.snapshot.protocols import ProtocolCompiler
 from bff.snapshot.switches import RouteSwitches, SwitchCompiler, reads_path
 from bff.snapshot.upstreams import UpstreamCompiler
 from bff.snapshot.works import Rule, WorkCompiler
 from bff.transcoding.descriptors import Descriptors
-from bff.transcoding.http_rules import check_binding
+from bff.transcoding.http_rules import check_binding, unbound_binding
 from bff.transcoding.path_template import Template, TemplateError, parse_template
 from bff.transcoding.route_trie import RouteTrie
 from bff.transcoding.switches import Switches
@@ -95,6 +93,11 @@ class RouteCompiler:
         self._inner = InnerCompiler(
             gateway=gateway, codec_of=codec_of, policies=policies, upstreams=upstreams
         )
+        self.protocols = ProtocolCompiler(
+            policies=policies, works=self._works, trie=trie, find=find
+        )
+        # The entry that speaks for each method, and the variables of the method's paths.
+        self._speaking: list[tuple[Entry, list[tuple[str, ...]]]] = []
         self.served: list[ServedBinding] = []
         # By "upstream.Method", and by "package.Service/Method".
         self.inner = self._inner.operations
@@ -119,7 +122,7 @@ class RouteCompiler:
             served.route.id: frozenset(served.switches.values.show_errors)
             for served in self.served
             if served.switches.values.show_errors
-        }
+        } | self.protocols.shown_errors
 
     def compile(self, file: Placed[ServiceFile]) -> None:
         """All routes of one service file, and its methods for aggregates and GraphQL."""
@@ -133,12 +136,43 @@ class RouteCompiler:
         entries = list(entries_of(file, service, self._descriptors, self._find))
         for entry in entries:
             self._compile_entry(entry)
-        self._inner.compile(file, service, entries, self._variables(file, service))
+        variables = self._variables(file, service)
+        self._inner.compile(file, service, entries, variables)
+        # As below aggregates, the first entry speaks for its method.
+        first = {entry.method.name: entry for entry in reversed(entries)}
+        self._speaking += [(each, variables.get(name, [])) for name, each in first.items()]
 
     def finish(self) -> None:
-        """After the last file: methods without a rule, where no rule has taken their path."""
+        """After the last file: methods without a rule, where no rule has taken their path; protocols."""
         for rule, switches in self._unbound:
             self._compile_rule(rule, switches)
+        for entry, variables in self._speaking:
+            self._compile_protocols(entry, variables)
+
+    def _compile_protocols(self, entry: Entry, variables: list[tuple[str, ...]]) -> None:
+        levels = Levels(self._gateway, entry)
+        switches = self._switches.compile(levels.switches()).values
+        upstream = entry.route.upstream or entry.file.value.upstream
+        if not switches.protocols or upstream not in self._upstreams.stacks:
+            return
+        binding = unbound_binding(entry.method)
+        mine = [s for s in self.served if s.method is entry.method and s.upstream == upstream]
+        # What a wildcard finds no rule for stays unserved.
+        if not mine and not entry.exact:
+            return
+        rule = Rule(
+            entry=entry,
+            binding=binding,
+            template=parse_template(binding.template),
+            upstream=upstream,
+            levels=levels,
+            caps=levels.caps(),
+            switches=switches,
+        )
+        rest = next((s.route for s in mine if s.binding.template == binding.template), None)
+        name = mine[0].route.id if mine else f"{upstream}.{entry.method.name}"
+        for route in self.protocols.compile(rule, variables, rest, name):
+            self._claim_id(entry, route.id)
 
     def _variables(
         self, file: Placed[ServiceFile], service: Service
@@ -157,11 +191,9 @@ class RouteCompiler:
     # One route
 
     def _compile_entry(self, entry: Entry) -> None:
-        bindings = bindings_of(entry, self._find)
-        if not bindings:
-            return
         levels = Levels(self._gateway, entry)
         switches = self._switches.compile(levels.switches())
+        bindings = bindings_of(entry, self._find, needs_rule=not switches.values.protocols)
         for binding in bindings:
             template = self._template(entry, binding, switches.values)
             if template is None:
@@ -209,7 +241,7 @@ class RouteCompiler:
         work = self._works.compile(rule)
         if work is None:
             return
-        compiled = self._route(rule, self._route_id(rule), work, access, auth_levels)
+        compiled = make_route(rule, self._route_id(rule), work, access, auth_levels, self._policies)
         # A stream cannot be run for its header fields alone, so HEAD is no method of its path.
         held = self._trie.insert(
             rule.template,
@@ -244,36 +276,6 @@ class RouteCompiler:
                 scopes=scopes,
                 status=rule.levels.of_route("status"),
             )
-        )
-
-    def _route(
-        self, rule: Rule, route_id: str, work: Work, access: Access, auth_levels: list[AuthLevel]
-    ) -> CompiledRoute:
-        levels, method = rule.levels, rule.entry.method
-        limit_levels = levels.limits()
-        return CompiledRoute(
-            id=route_id,
-            template=rule.binding.template,
-            method=rule.binding.method,
-            upstream=rule.upstream,
-            deadline_s=levels.nearest("deadline") or 5.0,
-            authenticator=self._policies.authenticator,
-            access=access,
-            limits=self._policies.limits(
-                limit_levels,
-                route_id=route_id,
-                upstream=rule.upstream,
-                service=method.service,
-                method=rule.binding.method,
-                headers_mode=levels.nearest("limit_headers") or "always",
-            ),
-            work=work,
-            variables=tuple(".".join(variable.path) for variable in rule.template.variables),
-            log_share=levels.log_share(),
-            error_form=rule.switches.error_format,
-            operation=f"{rule.upstream}.{method.name}",
-            guard=_guard_text(auth_levels, access.required),
-            policies=tuple(policy_names(limit_levels)),
         )
 
     def _lets_path_be_overruled(self, rule: Rule, auth_levels: list[AuthLevel]) -> bool:
@@ -319,10 +321,3 @@ class RouteCompiler:
                 entry.index,
                 hint="give one of them an `id`",
             )
-
-
-def _guard_text(levels: Sequence[AuthLevel], required: bool) -> str:
-    scopes = [scope for level, _, _ in levels for scope in level.scopes]
-    rules = [word for level, _, _ in levels for word in ("when", "tenant") if getattr(level, word)]
-    base = "required" if required else "open"
-    return " ".join([base, *scopes, *dict.fromkeys(rules)])

@@ -8,9 +8,11 @@ from bff.config.documents import Placed
 from bff.config.gateway import GatewayFile
 from bff.config.policies import Caps
 from bff.config.routes import ReadMask as WrittenMask
-from bff.core.schema import HttpBinding, MessageType
+from bff.core.exchange import Json
+from bff.core.schema import HttpBinding, MessageType, Method
 from bff.pipeline.calls import Bound, Download, PickyUnary, Unary
 from bff.pipeline.read_masks import Masked
+from bff.pipeline.rpc import RpcParts
 from bff.pipeline.streams import Streamed
 from bff.snapshot.bindings import Entry, rule_problem
 from bff.snapshot.crossing import (
@@ -107,6 +109,18 @@ class WorkCompiler:
             return True
         self._find.add(entry.file, message, *place, hint=hint)
         return False
+
+    def rpc_parts(self, rule: Rule) -> RpcParts | None:
+        """What RPC protocols need of a method; None where a problem was noted."""
+        try:
+            return RpcParts(bound=self._bound(rule, self._binder(rule)), write=self._writer(rule))
+        except ValueError as error:
+            self._find.note(rule_problem(rule.binding, str(error)))
+            return None
+
+    def decoder(self, method: Method) -> Callable[[bytes], Json]:
+        """Wire octets of a request to its tree."""
+        return self._codec_of(method).tree_writer(method.input.full_name)
 
     def _replying(self, rule: Rule) -> Unary | Download | Streamed | None:
         """The work as the method's reply asks for it."""

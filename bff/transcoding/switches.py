@@ -61,6 +61,7 @@ class Switches(Struct, frozen=True, kw_only=True):
     client_stream: Literal["ndjson+array", "array", "concatenated"] = "ndjson+array"
     bidi_http1: Literal[426, "half_duplex"] = 426
     patch_mask: bool = True
+    protocols: tuple[Literal["connect", "grpc_web"], ...] = ()
 
 
 STRICT = Switches()

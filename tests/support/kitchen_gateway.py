@@ -34,7 +34,9 @@ COOK = (
     + """
 message PatchKitchen { string id = 1; Kitchen child = 2; google.protobuf.FieldMask update_mask = 3; }
 service Cook { rpc Get(Kitchen) returns (Kitchen); rpc Patch(PatchKitchen) returns (PatchKitchen);
-  rpc Watch(Kitchen) returns (stream Kitchen); }
+  rpc Watch(Kitchen) returns (stream Kitchen);
+  rpc Send(stream Kitchen) returns (Kitchen);
+  rpc Look(Kitchen) returns (Kitchen) { option idempotency_level = NO_SIDE_EFFECTS; } }
 """
 )
 _ROUTES = """
@@ -51,12 +53,17 @@ _SETS: list[bytes] = []
 
 
 class Echo:
-    """A channel whose service sends each message back, or fails as told."""
+    """A channel whose service sends each message back, or fails as told: a stream after its message.
+
+    `leading` and `trailing` are the metadata of its replies.
+    """
 
     def __init__(self) -> None:
         self.message: bytes | None = None
         self.metadata: Metadata = ()
         self.failure: UpstreamError | None = None
+        self.leading: tuple[tuple[str, str | bytes], ...] = ()
+        self.trailing: tuple[tuple[str, str | bytes], ...] = ()
 
     async def unary(
         self,
@@ -70,7 +77,7 @@ class Echo:
         self.message, self.metadata = message, metadata
         if self.failure is not None:
             raise self.failure
-        return UnaryReply(message)
+        return UnaryReply(message, (*self.leading, *self.trailing), len(self.leading))
 
     async def stream(
         self,
@@ -82,7 +89,13 @@ class Echo:
         received: list[tuple[str, str | bytes]] | None = None,
     ) -> AsyncGenerator[bytes, None]:
         self.message = message
+        if received is not None:
+            received += self.leading
         yield message
+        if self.failure is not None:
+            raise self.failure
+        if received is not None:
+            received += self.trailing
 
     async def close(self) -> None:
         return

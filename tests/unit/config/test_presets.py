@@ -65,7 +65,7 @@ metadata.trailers off te off
 """
 TABLE = [row.split() for row in _TABLE.strip().splitlines()]
 # Switches that the table leaves to the text beside it: the same in every preset.
-_BESIDE = {"json_depth", "body_formats", "show_errors"}
+_BESIDE = {"json_depth", "body_formats", "show_errors", "protocols"}
 _MODELS: dict[str, type[Block]] = {"stream": Stream, "metadata": Metadata, "": Transcoding}
 
 

@@ -103,7 +103,6 @@ def test_a_fault_is_told_with_its_place_and_a_way_out(
         ("limits: {a: {rate: 1/s, cost: calls}}", "limits.a.cost", "computed costs"),
         ("limits: {a: {rate: 1/s, algorithm: fixed_window}}", "limits.a.algorithm", "algorithms"),
         ("auth: {sessions: {issuer: a}}", "auth.sessions", "browser sessions"),
-        ("transcoding: {protocols: [connect]}", "transcoding.protocols", "this switch"),
         ("cors: {origins: []}", "cors", "CORS"),
         ("graphql: {documents: {mode: only}}", "graphql.documents", "trusted documents"),
         ("graphql: {expose: all}", "graphql.expose", "exposing of everything"),
