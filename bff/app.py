@@ -24,7 +24,7 @@ from bff.config.secret_refs import SecretRef
 from bff.control.accepted import read_accepted
 from bff.control.link import Drain, Hello, Link, LinkClosed, Loaded, Reload, WorkerState
 from bff.core.errors import ConfigError
-from bff.core.events import AttemptEnded, Event, LimitDecided
+from bff.core.events import AttemptEnded, Event, LimitDecided, LimitsPassed
 from bff.core.exchange import Reply, Request
 from bff.core.ports import SystemClock, system_random
 from bff.fronts.address import AddressReader
@@ -60,7 +60,7 @@ _GC_ALLOCATIONS = 20_000
 _LAST_FRAME_S = 1.0
 # What the log lines of requests that a drain cuts off get to be written.
 _LAST_LINES_S = 0.3
-_COUNTED_ONLY = frozenset({AttemptEnded, LimitDecided})
+_COUNTED_ONLY = frozenset({AttemptEnded, LimitDecided, LimitsPassed})
 _MISSES = frozenset({"NO_ROUTE", "METHOD_NOT_ALLOWED"})
 
 

@@ -82,7 +82,15 @@ _EMPTY: Final[Tree] = {}
 class Access:
     """The authorize stage of one route, made by `compile_access`."""
 
-    __slots__ = ("_challenges", "_emit", "_kinds", "_required", "_rules", "needs_request")
+    __slots__ = (
+        "_challenges",
+        "_emit",
+        "_kinds",
+        "_required",
+        "_rules",
+        "has_rules",
+        "needs_request",
+    )
 
     def __init__(
         self,
@@ -98,6 +106,7 @@ class Access:
         self._required = required
         self._kinds = kinds
         self._rules = rules
+        self.has_rules = bool(rules)
         self._challenges = challenges
         self._emit = emit
 
@@ -114,25 +123,27 @@ class Access:
         hide. `scope` gives {path, query, request}; it is called at most once, and only if a rule
         reads them.
         """
-        self._check_kind(principal)
-        if self._rules:
-            self._check_rules(principal, scope)
+        self.check_kind(principal)
+        if self.has_rules:
+            self.check_rules(principal, scope)
 
     def check_caller(self, principal: Principal) -> None:
         """As `check`, but only what the caller alone decides: for calls whose request is not made yet."""
-        self._check_kind(principal)
+        self.check_kind(principal)
         for rule in self._rules:
             if not rule.reads_tree and not rule.holds(principal, _EMPTY):
                 raise self._denial(rule, principal)
 
-    def _check_kind(self, principal: Principal) -> None:
+    def check_kind(self, principal: Principal) -> None:
+        """The first part of `check`: is somebody there, with a kind of credential that this route takes."""
         if principal.kind == "anonymous":
             if self._required:
                 raise self._missing("no credential")
         elif self._kinds and principal.kind not in self._kinds:
             raise self._missing("a credential of another kind")
 
-    def _check_rules(self, principal: Principal, scope: Scope) -> None:
+    def check_rules(self, principal: Principal, scope: Scope) -> None:
+        """The second part of `check`, where `has_rules`."""
         tree: Tree = _EMPTY
         for rule in self._rules:
             if rule.reads_tree and tree is _EMPTY:

@@ -89,7 +89,7 @@ class Authenticator:
         if credential is None:
             return ANONYMOUS
         if credential.kind == "bearer":
-            return self._cached(credential.text)
+            return self._cached(credential.digest)
         return self._judge_key(credential, address)
 
     async def authenticate(self, headers: Headers, address: str) -> Principal:
@@ -103,12 +103,12 @@ class Authenticator:
             return principal
         credential = self._find(headers)
         # authenticate_now returns None for bearer tokens alone.
-        text = b"" if credential is None else credential.text
+        assert credential is not None
         self._check_attempts(address)
-        cause = self._tokens.refusal(text)
+        cause = self._tokens.refusal(credential.digest)
         if cause is not None:
             raise self._denied("TOKEN_INVALID", _UNKNOWN_PROVIDER, cause, address)
-        return await self._judge_token(text, address)
+        return await self._judge_token(credential, address)
 
     def _find(self, headers: Headers) -> Credential | None:
         try:
@@ -117,16 +117,16 @@ class Authenticator:
             error.headers = self._challenges.invalid_request
             raise
 
-    async def _judge_token(self, text: bytes, address: str) -> Principal:
+    async def _judge_token(self, credential: Credential, address: str) -> Principal:
         provider = _UNKNOWN_PROVIDER
         try:
-            token = parse_token(text)
+            token = parse_token(credential.text)
             issuer = self._issuer_of(token)
             provider = issuer.verifier.rules.name
-            return await self._verify(text, token, issuer)
+            return await self._verify(credential.digest, token, issuer)
         except TokenFault as fault:
             if fault.lasting:
-                self._tokens.put_refusal(text, fault.cause, issuer=provider)
+                self._tokens.put_refusal(credential.digest, fault.cause, issuer=provider)
             raise self._denied("TOKEN_INVALID", provider, fault.cause, address) from fault
 
     def _issuer_of(self, token: Token) -> Issuer:
@@ -137,7 +137,7 @@ class Authenticator:
             raise TokenFault("issuer is not known")
         return issuer
 
-    async def _verify(self, text: bytes, token: Token, issuer: Issuer) -> Principal:
+    async def _verify(self, digest: bytes, token: Token, issuer: Issuer) -> Principal:
         verifier = issuer.verifier
         verifier.check_header(token)
         keys = issuer.keys.keys()
@@ -153,7 +153,7 @@ class Authenticator:
             key = verifier.check_signature(token, keys)
         principal = verifier.check_claims(token)
         self._tokens.put(
-            text, principal, issuer=verifier.rules.name, thumbprint=key.thumbprint, keys=keys
+            digest, principal, issuer=verifier.rules.name, thumbprint=key.thumbprint, keys=keys
         )
         return principal
 

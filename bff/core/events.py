@@ -16,6 +16,7 @@ __all__ = [
     "FieldSkipped",
     "KeysFetched",
     "LimitDecided",
+    "LimitsPassed",
     "Noted",
     "OperationEnded",
     "PartlyAnswered",
@@ -49,6 +50,13 @@ class BreakerMoved(Event, frozen=True):
     calls: int
     failed: int
     why: str
+
+
+class LimitsPassed(Event, frozen=True):
+    """All policies of a route admitted one request; made once a route, for it comes with every request."""
+
+    policies: tuple[str, ...]
+    source: str
 
 
 class LimitDecided(Event, frozen=True):

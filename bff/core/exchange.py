@@ -8,15 +8,18 @@ that the access log reads.
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any, Literal, Protocol, Self
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from bff.core.headers import Headers
 
 __all__ = [
     "ANONYMOUS",
+    "NO_FIELDS",
     "BodyLimits",
+    "FixedFields",
     "Inputs",
     "Json",
+    "Memo",
     "Permit",
     "Principal",
     "PrincipalKind",
@@ -36,8 +39,27 @@ Json = Any
 PrincipalKind = Literal["anonymous", "jwt", "opaque", "api_key", "cert", "session"]
 
 
+class Memo(dict[Any, Any]):
+    """What stages have worked out for one caller, each under a key object of its own; no part of who it is."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        """Never a difference between two callers."""
+        return isinstance(other, Memo)
+
+    __hash__ = None
+
+    def __repr__(self) -> str:
+        """Its size; what it holds is not for logs."""
+        return f"Memo({len(self)})"
+
+
 class Principal(Struct, frozen=True, kw_only=True):
-    """Who calls. Made by `auth` alone; times are Unix seconds."""
+    """Who calls. Made by `auth` alone; times are Unix seconds.
+
+    `memo` lives as long as this object, for callers with a token that is the time it is remembered.
+    """
 
     kind: PrincipalKind = "anonymous"
     sub: str = ""
@@ -52,6 +74,7 @@ class Principal(Struct, frozen=True, kw_only=True):
     # Which credential it was, for buckets and logs: an API key's id, a token's issuer. Never a secret.
     key_id: str = ""
     provider: str = ""
+    memo: Memo = field(default_factory=Memo)
 
     @property
     def is_anonymous(self) -> bool:
@@ -127,36 +150,33 @@ class Request:
         "upstream",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - one is made per request, and names would cost 0.5 us
         self,
-        *,
         method: str,
-        path: str,
         query: bytes,
         headers: Headers,
         address: str,
-        host: str,
         scheme: str,
         protocol: str,
         request_id: str,
-        trace_id: str,
         span_id: str,
         started_s: float,
         deadline_s: float,
         read_body: Callable[[int], Awaitable[bytes]],
         read_parts: Callable[[BodyLimits], AsyncGenerator[bytes, None]] | None = None,
+        *,
+        path: str = "",
+        host: str = "",
+        trace_id: str = "",
         trace_sampled: bool = False,
     ) -> None:
         self.method = method
-        self.path = path
         self.query = query
         self.headers = headers
         self.address = address
-        self.host = host
         self.scheme = scheme
         self.protocol = protocol
         self.request_id = request_id
-        self.trace_id = trace_id
         self.span_id = span_id
         self.started_s = started_s
         # The client's hint or the hard cap; the route's deadline lowers it at match.
@@ -164,6 +184,11 @@ class Request:
         self.read_body = read_body
         # None where a body cannot come in parts: requests that we make ourselves.
         self.read_parts = read_parts
+        # Known once the door has judged them.
+        self.path = path
+        self.host = host
+        # A request that continues no trace begins one under its own id.
+        self.trace_id = trace_id or request_id
         self.trace_sampled = trace_sampled
         # All header fields together, as the door has counted them.
         self.headers_bytes = 0
@@ -251,10 +276,26 @@ class Trailers(Struct):
     fields: list[tuple[bytes, bytes]]
 
 
-class Reply:
-    """What goes back: either `body`, or `stream` with parts that are written as they come."""
+class FixedFields:
+    """Header fields known at load, as pairs and as the lines that HTTP/1.1 has for them."""
 
-    __slots__ = ("body", "headers", "reason", "status", "stream", "trailers")
+    __slots__ = ("lines", "pairs")
+
+    def __init__(self, *pairs: tuple[bytes, bytes]) -> None:
+        self.pairs = pairs
+        self.lines = b"".join([b"%b: %b\r\n" % pair for pair in pairs])
+
+
+NO_FIELDS = FixedFields()
+
+
+class Reply:
+    """What goes back: either `body`, or `stream` with parts that are written as they come.
+
+    `fixed` are header fields before `headers`, prepared once for all replies of their kind.
+    """
+
+    __slots__ = ("body", "fixed", "headers", "reason", "status", "stream", "trailers")
 
     def __init__(
         self,
@@ -264,6 +305,7 @@ class Reply:
         *,
         stream: ReplyStream | None = None,
         reason: str = "",
+        fixed: FixedFields = NO_FIELDS,
     ) -> None:
         self.status = status
         self.headers = headers
@@ -272,3 +314,4 @@ class Reply:
         # Why it is no success, from the closed list of `core.status`; empty otherwise.
         self.reason = reason
         self.trailers: Trailers | None = None
+        self.fixed = fixed

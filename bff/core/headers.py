@@ -4,6 +4,7 @@ Also which fields never travel on (RFC 9110 7.6.1).
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 __all__ = ["HOP_BY_HOP", "Headers", "connection_named"]
 
@@ -23,12 +24,18 @@ HOP_BY_HOP = frozenset(
 
 
 class Headers:
-    """Request header fields, in order, names in lower case. Looked up without copying."""
+    """Request header fields, in order, names in lower case. Looked up without copying, never changed.
 
-    __slots__ = ("raw",)
+    A connection that repeats its fields may hand on one object for many requests: `judged` and
+    `credential` keep what the door and the authenticate stage have found in it, each its own.
+    """
+
+    __slots__ = ("credential", "judged", "raw")
 
     def __init__(self, raw: Iterable[tuple[bytes, bytes]] = ()) -> None:
         self.raw: list[tuple[bytes, bytes]] = raw if isinstance(raw, list) else list(raw)
+        self.judged: Any = None
+        self.credential: Any = None
 
     def get(self, name: bytes) -> bytes | None:
         """The first value of `name` (lower case), or None."""

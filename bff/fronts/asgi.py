@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from bff.core.exchange import NO_FIELDS, FixedFields
+from bff.core.headers import Headers
 from bff.fronts.exchange import Exchange, Pairs
 
 __all__ = ["AsgiExchange", "Receive", "Scope", "Send"]
@@ -30,7 +32,7 @@ class AsgiExchange(Exchange):
         self.method = scope["method"]
         self.raw_path = scope["raw_path"]
         self.query = scope["query_string"]
-        self.raw = scope["headers"]
+        self.headers = Headers(scope["headers"])
         self.peer = client[0] if client else ""
         self.scheme = scope["scheme"]
         self.protocol = scope["http_version"]
@@ -70,9 +72,11 @@ class AsgiExchange(Exchange):
             return self._early.pop(0)
         return await self._receive()
 
-    async def send_whole(self, status: int, headers: Pairs, body: bytes) -> None:
+    async def send_whole(
+        self, status: int, headers: Pairs, body: bytes, fixed: FixedFields = NO_FIELDS
+    ) -> None:
         """As `Exchange.send_whole`."""
-        await self.start(status, headers)
+        await self.start(status, [*fixed.pairs, *headers])
         await self._send({"type": "http.response.body", "body": body})
 
     async def start(self, status: int, headers: Pairs) -> None:

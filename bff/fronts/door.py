@@ -165,29 +165,23 @@ class Door:
         """The Request with nothing judged yet; ids first, so that every refusal has one."""
         now_s = exchange.started_s
         # RFC 9562 UUIDv7, whose 32 digits are a W3C trace id as well: one making, two names.
-        made = (
-            (int(self._unix_s() * 1000) << 80)
-            | 0x7000_8000_0000_0000_0000
-            | (self._bits(12) << 64)
-            | self._bits(62)
-        )
-        trace_id = f"{made:032x}"
+        digits = f"{self._bits(140):035x}"
+        variant = "89ab"[int(digits[0], 16) & 3]
+        trace_id = f"{int(self._unix_s() * 1000):012x}7{digits[1:4]}{variant}{digits[4:19]}"
         return Request(
-            method=exchange.method,
-            path="",
-            query=exchange.query,
-            headers=Headers(exchange.raw),
-            address=exchange.peer,
-            host="",
-            scheme=exchange.scheme,
-            protocol=exchange.protocol,
-            request_id=trace_id,
-            trace_id=trace_id,
-            span_id=f"{self._bits(64) | 1:016x}",
-            started_s=now_s,
-            deadline_s=now_s + _HARD_DEADLINE_S,
-            read_body=exchange.read_body,
-            read_parts=exchange.read_parts,
+            exchange.method,
+            exchange.query,
+            exchange.headers,
+            exchange.peer,
+            exchange.scheme,
+            exchange.protocol,
+            trace_id,
+            # Never all zeros (W3C Trace Context 3.2.2.4).
+            digits[19:34] + "1",
+            now_s,
+            now_s + _HARD_DEADLINE_S,
+            exchange.read_body,
+            exchange.read_parts,
         )
 
     def _judge(self, request: Request, exchange: Exchange) -> None:
@@ -198,7 +192,15 @@ class Door:
         path = exchange.raw_path
         if len(path) > caps.path_bytes or len(request.query) > caps.query_bytes:
             raise ClientError("TARGET_TOO_LONG", headers=CLOSE)
-        self._judge_headers(request, exchange)
+        headers = exchange.headers
+        judged: _Judged | None = headers.judged
+        if judged is None or judged.caps is not caps:
+            judged = headers.judged = self._judge_headers(headers, caps)
+        request.host = judged.host
+        request.headers_bytes = judged.size_bytes
+        exchange.declared_bytes = judged.declared_bytes
+        if judged.hint_s is not None:
+            request.deadline_s = min(request.deadline_s, request.started_s + judged.hint_s)
         request.path = canonical_path(path)
         if request.query:
             check_query(request.query)
@@ -209,10 +211,10 @@ class Door:
         if not settings.flood(request.address):
             raise LimitedError("RATE_LIMITED", retry_after_s=1)
 
-    def _judge_headers(self, request: Request, exchange: Exchange) -> None:
+    @staticmethod
+    def _judge_headers(headers: Headers, caps: DoorCaps) -> "_Judged":
         """Sizes, names, doubles; then what Host, Content-Length and the client's timeouts say."""
-        caps = self.settings.caps
-        raw = exchange.raw
+        raw = headers.raw
         if len(raw) > caps.header_fields:
             raise ClientError("HEADERS_TOO_LARGE", headers=CLOSE)
         size = 0
@@ -227,37 +229,17 @@ class Door:
                 seen[name] = value
             elif name in _JUDGED or b"_" in name:
                 _judge_field(name, value)
-        request.headers_bytes = size
         if size > caps.headers_bytes:
             raise ClientError("HEADERS_TOO_LARGE", headers=CLOSE)
-        self._read_singles(request, seen, exchange)
-
-    def _read_singles(self, request: Request, seen: dict[bytes, bytes], exchange: Exchange) -> None:
-        for name, value in seen.items():
-            if not value.isascii():
-                raise _bad_header(name, "has characters that are not ASCII")
-        host = seen.get(b"host")
-        if host is None or not _HOST(host):
-            raise _bad_header(b"host", "is missing or not valid")
-        request.host = host.decode("ascii").lower()
-        length = seen.get(b"content-length")
-        if length is not None and length.isdigit():
-            exchange.declared_bytes = int(length)
-        if not _TIMEOUTS.isdisjoint(seen):
-            self._take_hints(request, seen)
-
-    @staticmethod
-    def _take_hints(request: Request, seen: dict[bytes, bytes]) -> None:
-        """The least of what the client says that it waits."""
-        for name, (parse, form) in TIMEOUT_FIELDS.items():
-            hint = seen.get(name)
-            if hint is None:
-                continue
-            seconds = parse(hint.decode("ascii"))
-            if seconds is None:
-                raise _bad_header(name, f"is not {form}")
-            ends_s = request.started_s + max(seconds, _LEAST_DEADLINE_S)
-            request.deadline_s = min(request.deadline_s, ends_s)
+        host = _read_singles(seen)
+        length = seen.get(b"content-length", b"")
+        return _Judged(
+            caps=caps,
+            size_bytes=size,
+            host=host.decode("ascii").lower(),
+            declared_bytes=int(length) if length.isdigit() else 0,
+            hint_s=None if _TIMEOUTS.isdisjoint(seen) else _least_hint_s(seen),
+        )
 
     @staticmethod
     def _believe(request: Request) -> None:
@@ -279,6 +261,7 @@ class Door:
         if not request.reason:
             request.stage = "respond"
         headers = reply.headers
+        fixed = reply.fixed
         headers.append((b"x-request-id", request.request_id.encode()))
         headers.append(_SERVER)
         if self.draining or exchange.unread:
@@ -296,9 +279,9 @@ class Door:
         if request.method == "HEAD":
             body = b""
         if len(body) <= PART_BYTES:
-            await exchange.send_whole(status, headers, body)
+            await exchange.send_whole(status, headers, body, fixed)
             return len(body)
-        await exchange.start(status, headers)
+        await exchange.start(status, [*fixed.pairs, *headers])
         for start in range(0, len(body), PART_BYTES):
             more = start + PART_BYTES < len(body)
             await exchange.send_timed(body[start : start + PART_BYTES], more=more)
@@ -307,7 +290,7 @@ class Door:
     async def _write_trailed(self, reply: Reply, trailers: Trailers, exchange: Exchange) -> int:
         """A whole body in parts, since its length is not said, and fields behind it."""
         body = reply.body
-        await exchange.start(reply.status, reply.headers)
+        await exchange.start(reply.status, [*reply.fixed.pairs, *reply.headers])
         for start in range(0, len(body), PART_BYTES):
             await exchange.send_timed(body[start : start + PART_BYTES], more=True)
         await exchange.send_trailers(trailers.fields)
@@ -321,7 +304,7 @@ class Door:
         if self._finishing:
             parts.finish()
         try:
-            await exchange.start(reply.status, reply.headers)
+            await exchange.start(reply.status, [*reply.fixed.pairs, *reply.headers])
             async for part in parts:
                 # An empty part flushes the header fields.
                 for start in range(0, len(part) or 1, PART_BYTES):
@@ -382,6 +365,41 @@ def _place_trailers(reply: Reply, request: Request, exchange: Exchange) -> None:
     else:
         reply.headers += trailers.fields
         reply.trailers = None
+
+
+class _Judged(Struct, frozen=True, kw_only=True):
+    """What a set of header fields says, for as long as these caps hold; `hint_s` is the least of its timeouts."""
+
+    caps: DoorCaps
+    size_bytes: int
+    host: str
+    declared_bytes: int
+    hint_s: float | None
+
+
+def _read_singles(seen: dict[bytes, bytes]) -> bytes:
+    """Judge the fields that may stand once; returns Host."""
+    for name, value in seen.items():
+        if not value.isascii():
+            raise _bad_header(name, "has characters that are not ASCII")
+    host = seen.get(b"host")
+    if host is None or not _HOST(host):
+        raise _bad_header(b"host", "is missing or not valid")
+    return host
+
+
+def _least_hint_s(seen: dict[bytes, bytes]) -> float:
+    """The least of what the client says that it waits; very short ones are raised to what a call needs."""
+    least_s = _HARD_DEADLINE_S
+    for name, (parse, form) in TIMEOUT_FIELDS.items():
+        hint = seen.get(name)
+        if hint is None:
+            continue
+        seconds = parse(hint.decode("ascii"))
+        if seconds is None:
+            raise _bad_header(name, f"is not {form}")
+        least_s = min(least_s, max(seconds, _LEAST_DEADLINE_S))
+    return least_s
 
 
 def _judge_field(name: bytes, value: bytes) -> None:

@@ -9,7 +9,8 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable
 
 from bff.core.errors import ClientError
-from bff.core.exchange import BodyLimits, ReplyStream
+from bff.core.exchange import NO_FIELDS, BodyLimits, FixedFields, ReplyStream
+from bff.core.headers import Headers
 
 __all__ = ["CLOSE", "PART_BYTES", "Exchange", "Pairs"]
 
@@ -28,19 +29,19 @@ _RATE_BYTES_PER_S = 1024
 
 
 class Exchange(ABC):
-    """One request and its reply. `raw` are the header fields, names in lower case; `peer` the socket's address."""
+    """One request and its reply. `peer` is the address at the socket's other end."""
 
     __slots__ = (
         "body_bytes",
         "cut",
         "declared_bytes",
         "gone",
+        "headers",
         "method",
         "now_s",
         "peer",
         "protocol",
         "query",
-        "raw",
         "raw_path",
         "scheme",
         "stall_s",
@@ -57,7 +58,7 @@ class Exchange(ABC):
     method: str
     raw_path: bytes
     query: bytes
-    raw: Pairs
+    headers: Headers
     peer: str
     scheme: str
     protocol: str
@@ -133,8 +134,10 @@ class Exchange(ABC):
     # The reply
 
     @abstractmethod
-    async def send_whole(self, status: int, headers: Pairs, body: bytes) -> None:
-        """Write a reply of known length; `body` is empty for HEAD and 204."""
+    async def send_whole(
+        self, status: int, headers: Pairs, body: bytes, fixed: FixedFields = NO_FIELDS
+    ) -> None:
+        """Write a reply of known length; `body` is empty for HEAD and 204, `fixed` goes before `headers`."""
 
     @abstractmethod
     async def start(self, status: int, headers: Pairs) -> None:

@@ -15,6 +15,8 @@ from typing import Final, Protocol, cast
 
 import httptools
 
+from bff.core.exchange import NO_FIELDS, FixedFields
+from bff.core.headers import Headers
 from bff.fronts.exchange import CLOSE, Exchange, Pairs, too_large
 
 __all__ = ["Http1Protocol", "Http1Settings", "Site"]
@@ -42,6 +44,16 @@ _STATUS_LINES: Final = {
 _METHOD: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}) ").match
 # One of the members of TE (RFC 9110 10.1.4).
 _TRAILERS: Final = re.compile(rb"(?i)(?:^|,)[ \t]*trailers[ \t]*(?:,|$)").search
+# A request line that can be read without a parser; the door judges path and query as ever.
+_PLAIN_LINE: Final = re.compile(
+    rb"(GET|HEAD) (/[\x21\x22\x24-\x3e\x40-\x7e]*)(?:\?([\x21\x22\x24-\x7e]*))? HTTP/1\.1\r\n"
+).fullmatch
+# Fields that decide where a message ends or what becomes of the connection.
+_FRAMING: Final = frozenset(
+    {b"connection", b"content-length", b"expect", b"transfer-encoding", b"upgrade"}
+)
+_KEEP_ALIVE: Final = (b"connection", b"keep-alive")
+_KNOWN_MAX_BYTES: Final = 4 * 1024
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -110,6 +122,7 @@ class Http1Protocol(asyncio.Protocol):
         "_idle_since_s",
         "_in_head",
         "_incoming",
+        "_known",
         "_linger_bytes",
         "_lingers_s",
         "_loop",
@@ -138,6 +151,8 @@ class Http1Protocol(asyncio.Protocol):
         self._head_bytes = 0
         self._target = b""
         self._headers: Pairs = []
+        # Fields that this connection is likely to send again.
+        self._known: _KnownFields | None = None
         # Its method, where the parser does not know it.
         self._odd_method = ""
         # The request that is being answered; the one whose body is being read; those after it.
@@ -187,21 +202,12 @@ class Http1Protocol(asyncio.Protocol):
         if self._lingers_s:
             self._hear_out(data)
             return
+        known = self._known
+        if known is not None and self._read_known(data, known):
+            self._go_on()
+            return
         was_in_head = self._in_head
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserInvalidMethodError:
-            if was_in_head or not self._feed_odd_method(data):
-                self._refuse_malformed()
-                return
-        except httptools.HttpParserUpgrade as upgrade:
-            if self._hand_over(data[upgrade.args[0] :]):
-                return
-            # The upgrade is not taken, so the request is answered as it stands, and nothing after it
-            # would be HTTP any more (RFC 9110 7.8).
-            self._read_no_more()
-        except httptools.HttpParserError:
-            self._refuse_malformed()
+        if not self._parse(data):
             return
         if self._in_head and was_in_head:
             # The read in which a head began is not counted: the body before it may have filled it.
@@ -209,7 +215,71 @@ class Http1Protocol(asyncio.Protocol):
             if self._head_bytes > _HEAD_MAX_BYTES:
                 self._refuse(_HEAD_TOO_LARGE)
         if self._ahead:
+            if not was_in_head and self._current is None and len(self._ahead) == 1:
+                self._learn(data, self._ahead[0])
             self._go_on()
+
+    def _parse(self, data: bytes) -> bool:
+        """Feed the parser; False if there is no more to be done with what it found."""
+        was_in_head = self._in_head
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserInvalidMethodError:
+            if was_in_head or not self._feed_odd_method(data):
+                self._refuse_malformed()
+                return False
+        except httptools.HttpParserUpgrade as upgrade:
+            if self._hand_over(data[upgrade.args[0] :]):
+                return False
+            # The upgrade is not taken, so the request is answered as it stands, and nothing after it
+            # would be HTTP any more (RFC 9110 7.8).
+            self._read_no_more()
+        except httptools.HttpParserError:
+            self._refuse_malformed()
+            return False
+        return True
+
+    def _read_known(self, data: bytes, known: "_KnownFields") -> bool:
+        """Read a request whose fields are those of one before it on this connection, octet by octet.
+
+        Most connections repeat them: then only the request line is new, and what llhttp, the door and
+        the authenticate stage found in the fields still holds. (12 us less per request with a token.)
+        """
+        line_bytes = len(data) - len(known.octets)
+        if line_bytes <= 0 or self._in_head or self._incoming is not None:
+            return False
+        if not data.endswith(known.octets):
+            return False
+        line = _PLAIN_LINE(data, 0, line_bytes)
+        if line is None:
+            return False
+        exchange = Http1Exchange(self, self._site.now_s)
+        method, exchange.raw_path, query = line.groups()
+        exchange.method = method.decode("ascii")
+        exchange.query = query or b""
+        exchange.headers = known.headers
+        exchange.peer = self._peer
+        exchange.scheme = self._scheme
+        exchange.protocol = "1.1"
+        exchange.is_complete = True
+        self._ahead.append(exchange)
+        return True
+
+    def _learn(self, data: bytes, exchange: "Http1Exchange") -> None:
+        """Keep the fields of a request that a read held whole, if they say nothing of framing."""
+        line_end = data.find(b"\r\n") + 2
+        octets = data[line_end:]
+        if (
+            exchange.is_complete
+            and exchange.keeps_alive
+            and not self._in_head
+            and len(octets) <= _KNOWN_MAX_BYTES
+            and octets.endswith(b"\r\n\r\n")
+            and octets.find(b"\r\n\r\n") == len(octets) - 4
+            and _PLAIN_LINE(data, 0, line_end)
+            and not any(map(_is_framing, exchange.headers.raw))
+        ):
+            self._known = _KnownFields(octets, exchange.headers)
 
     def _hand_over(self, rest: bytes) -> bool:
         """Let another protocol go on with the connection, if one takes this upgrade (RFC 9110 7.8)."""
@@ -221,7 +291,7 @@ class Http1Protocol(asyncio.Protocol):
             return False
         self._ahead.clear()
         self._site.connections.discard(self)
-        lines = [b"%b: %b\r\n" % pair for pair in exchange.raw]
+        lines = [b"%b: %b\r\n" % pair for pair in exchange.headers.raw]
         head = b"%b %b HTTP/1.1\r\n%b\r\n" % (b"GET", self._target, b"".join(lines))
         self._transport.set_protocol(after)
         after.connection_made(self._transport)
@@ -279,7 +349,7 @@ class Http1Protocol(asyncio.Protocol):
         exchange.method = self._odd_method or parser.get_method().decode("ascii")
         self._odd_method = ""
         exchange.raw_path, exchange.query = _split_target(self._target)
-        exchange.raw = self._headers
+        exchange.headers = Headers(self._headers)
         exchange.peer = self._peer
         exchange.scheme = self._scheme
         exchange.protocol = parser.get_http_version()
@@ -427,6 +497,16 @@ class Http1Protocol(asyncio.Protocol):
         return self._site.date_line
 
 
+class _KnownFields:
+    """Header fields that one read held whole, with the empty line after them."""
+
+    __slots__ = ("headers", "octets")
+
+    def __init__(self, octets: bytes, headers: Headers) -> None:
+        self.octets = octets
+        self.headers = headers
+
+
 class Http1Exchange(Exchange):
     """One request on such a connection, with its body as it comes."""
 
@@ -508,23 +588,25 @@ class Http1Exchange(Exchange):
         """100 Continue for a client that waits for it (RFC 9110 10.1.1), now that its body is wanted."""
         if self._held or self.is_complete:
             return
-        for name, value in self.raw:
+        for name, value in self.headers.raw:
             if name == b"expect" and value.lower() == b"100-continue":
                 self._connection.write(_CONTINUE)
 
     # The reply
 
-    async def send_whole(self, status: int, headers: Pairs, body: bytes) -> None:
+    async def send_whole(
+        self, status: int, headers: Pairs, body: bytes, fixed: FixedFields = NO_FIELDS
+    ) -> None:
         """As `Exchange.send_whole`: head and body in one write."""
-        lines = self._head(status, headers)
+        lines = self._head(status, headers, fixed)
         lines.append(body)
         self._connection.write(b"".join(lines))
         self.is_sent = True
 
-    def _head(self, status: int, headers: Pairs) -> list[bytes]:
+    def _head(self, status: int, headers: Pairs, fixed: FixedFields = NO_FIELDS) -> list[bytes]:
+        lines = [_STATUS_LINES[status], fixed.lines]
         # `%` over bytes is the cheapest way to put two texts into a line (0.15 us).
-        lines = [b"%b: %b\r\n" % pair for pair in headers]
-        lines.insert(0, _STATUS_LINES[status])
+        lines += [b"%b: %b\r\n" % pair for pair in headers]
         if CLOSE[0] in headers:
             self.keeps_alive = False
         elif not self.keeps_alive or not self.is_complete:
@@ -565,7 +647,7 @@ class Http1Exchange(Exchange):
     def takes_trailers(self) -> bool:
         """As `Exchange.takes_trailers`: chunked bodies can have them, and `TE: trailers` asks for them."""
         return self.protocol == "1.1" and any(
-            name == b"te" and _TRAILERS(value) for name, value in self.raw
+            name == b"te" and _TRAILERS(value) for name, value in self.headers.raw
         )
 
     async def send_trailers(self, fields: Pairs) -> None:
@@ -584,6 +666,10 @@ class Http1Exchange(Exchange):
     def close(self) -> None:
         """Let the connection go on."""
         self._connection.ended(self)
+
+
+def _is_framing(field: tuple[bytes, bytes]) -> bool:
+    return field[0] in _FRAMING and field != _KEEP_ALIVE
 
 
 def _split_target(target: bytes) -> tuple[bytes, bytes]:

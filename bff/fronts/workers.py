@@ -211,7 +211,7 @@ class _Server(uvicorn.Server):
 
     def upgraded(self, exchange: Exchange) -> asyncio.Protocol | None:
         """As `Site.upgraded`: WebSocket, where the app has a route for it."""
-        upgrade = next((value for name, value in exchange.raw if name == b"upgrade"), b"")
+        upgrade = exchange.headers.get(b"upgrade") or b""
         if exchange.method != "GET" or upgrade.lower() != b"websocket":
             return None
         if not self._app.takes_websocket(exchange.raw_path):

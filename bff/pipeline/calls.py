@@ -1,11 +1,11 @@
 """What a mapped route does with one call: a message as JSON, or a download (google.api.HttpBody)."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from msgspec import Struct
 
 from bff.core.errors import ClientError, UpstreamError
-from bff.core.exchange import Inputs, Json, Principal, Reply, Request, Ticket
+from bff.core.exchange import FixedFields, Inputs, Json, Principal, Reply, Request, Ticket
 from bff.core.headers import Headers
 from bff.core.media import accepts
 from bff.core.status import Code
@@ -21,6 +21,7 @@ __all__ = ["Bound", "Download", "FileBound", "PickyUnary", "Unary"]
 _JSON = (b"content-type", b"application/json")
 _NOSNIFF = (b"x-content-type-options", b"nosniff")
 _NO_STORE = (b"cache-control", b"no-store")
+_JSON_FIELDS = FixedFields(_JSON, _NO_STORE, _NOSNIFF)
 
 
 class Bound(Struct, kw_only=True, eq=False):
@@ -137,18 +138,19 @@ class Unary(Struct, kw_only=True, eq=False):
     write: Callable[[bytes], bytes]
     status: int = 200
 
-    async def validate(self, request: Request, ticket: Ticket, match: Match) -> Inputs:
+    def validate(self, request: Request, ticket: Ticket, match: Match) -> Awaitable[Inputs]:
         """As `Bound`."""
-        return await self.bound.validate(request, ticket, match)
+        return self.bound.validate(request, ticket, match)
 
-    async def fetch(self, request: Request, inputs: Inputs, match: Match, tools: Tools) -> Json:
+    def fetch(
+        self, request: Request, inputs: Inputs, match: Match, tools: Tools
+    ) -> Awaitable[Json]:
         """Wire bytes of the reply, and its metadata where the route lists some."""
-        return await self.bound.call(request, inputs)
+        return self.bound.call(request, inputs)
 
     def shape(self, answers: Json, ticket: Ticket, match: Match) -> Reply:
         """JSON of the reply message."""
-        headers = [_JSON, _NO_STORE, _NOSNIFF]
-        reply = Reply(self.status, headers, self.write(answers.message))
+        reply = Reply(self.status, [], self.write(answers.message), fixed=_JSON_FIELDS)
         if self.bound.outward is not None:
             self.bound.outward.dress(reply, answers)
         return reply

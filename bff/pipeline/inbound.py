@@ -3,16 +3,25 @@
 Each hands on a value that only it makes, and the next demands it, so none can be left out.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 
 from bff.core.errors import ClientError
 from bff.core.exchange import ANONYMOUS, Inputs, Json, Permit, Principal, Reply, Request, Ticket
 from bff.core.status import REASONS
 from bff.pipeline.query import query_tree
 from bff.pipeline.route import CompiledRoute, Match, Tools, scope_of
+from bff.ratelimit.limiter import Taken
 from bff.transcoding.route_trie import WrongMethod
 
-__all__ = ["authenticate", "authorize", "find_route", "take_tokens", "validate"]
+__all__ = [
+    "authenticate",
+    "authenticate_now",
+    "authorize",
+    "find_route",
+    "take_tokens",
+    "take_tokens_now",
+    "validate",
+]
 
 
 def find_route(request: Request, tools: Tools) -> Match | Reply:
@@ -51,50 +60,72 @@ def _wrong_method(status: int, allow: bytes) -> ClientError:
     return ClientError(reason, text, headers=((b"allow", allow),))
 
 
-async def authenticate(request: Request, match: Match) -> Principal:
-    """Who calls: a Principal, or 401. Awaits only where a key set must be fetched."""
+def authenticate_now(request: Request, match: Match) -> Principal | None:
+    """Who calls: a Principal, or 401; None where `authenticate` has to wait for something."""
     request.stage = "authenticate"
     authenticator = match.route.authenticator
     if authenticator is None:
         return ANONYMOUS
     principal = authenticator.authenticate_now(request.headers, request.address)
-    if principal is None:
-        principal = await authenticator.authenticate(request.headers, request.address)
+    if principal is not None:
+        request.principal = principal
+    return principal
+
+
+async def authenticate(request: Request, match: Match) -> Principal:
+    """As `authenticate_now`, with the wait for a key set that must be fetched."""
+    authenticator = match.route.authenticator
+    if authenticator is None:
+        return ANONYMOUS
+    principal = await authenticator.authenticate(request.headers, request.address)
     request.principal = principal
     return principal
 
 
-async def authorize(request: Request, principal: Principal, match: Match) -> Permit:
+def authorize(request: Request, principal: Principal, match: Match) -> Permit:
     """May they: a Permit, or 401 without a credential, 403 with the rule's name."""
     request.stage = "authorize"
+    access = match.route.access
+    access.check_kind(principal)
+    if access.has_rules:
 
-    def scope() -> Mapping[str, Json]:
-        # Made only if a rule reads it.
-        path = path_of(match.route, match.captures)
-        return scope_of(request, principal, path, query_tree(request.query))
+        def scope() -> Mapping[str, Json]:
+            # Made only if a rule reads it.
+            path = path_of(match.route, match.captures)
+            return scope_of(request, principal, path, query_tree(request.query))
 
-    match.route.access.check(principal, scope)
+        access.check_rules(principal, scope)
     return Permit(principal)
 
 
-async def take_tokens(request: Request, permit: Permit, match: Match, tools: Tools) -> Ticket:
-    """Tokens of every bucket that applies, all or none: a Ticket, or 429."""
+def take_tokens_now(request: Request, permit: Permit, match: Match, tools: Tools) -> Ticket | None:
+    """Tokens of every bucket that applies, all or none: a Ticket, or 429; None where a store must be asked."""
     limits = match.route.limits
     if limits is None:
         return Ticket(permit)
     request.stage = "limit"
-    limiter = tools.limiter
-    taken = limiter.take_now(limits, permit.principal, request.address, request.headers)
-    if taken is None:
-        taken = await limiter.take(limits, permit.principal, request.address, request.headers)
+    taken = tools.limiter.take_now(limits, permit.principal, request.address, request.headers)
+    return None if taken is None else _ticket(request, permit, taken)
+
+
+async def take_tokens(request: Request, permit: Permit, match: Match, tools: Tools) -> Ticket:
+    """As `take_tokens_now`, with the wait for the store."""
+    limits = match.route.limits
+    if limits is None:
+        return Ticket(permit)
+    taken = await tools.limiter.take(limits, permit.principal, request.address, request.headers)
+    return _ticket(request, permit, taken)
+
+
+def _ticket(request: Request, permit: Permit, taken: Taken) -> Ticket:
     request.ticket_headers = taken.headers
     return Ticket(permit, taken.headers)
 
 
-async def validate(request: Request, ticket: Ticket, match: Match) -> Inputs:
+def validate(request: Request, ticket: Ticket, match: Match) -> Awaitable[Inputs]:
     """Read and judge what was sent: Inputs, or 400, 413, 415."""
     request.stage = "validate"
-    return await match.route.work.validate(request, ticket, match)
+    return match.route.work.validate(request, ticket, match)
 
 
 def path_of(route: CompiledRoute, captures: tuple[str, ...]) -> dict[str, Json]:

@@ -4,7 +4,7 @@
 and the upstream's layers exactly as a REST call of the same operation does.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 
 from bff.core.errors import UpstreamError
 from bff.core.exchange import Inputs, Json, Permit, Reply, Request, Ticket
@@ -17,10 +17,10 @@ __all__ = ["call_inner", "fetch_all", "shape_reply", "upstream_metadata"]
 _ERROR_INFO = "type.googleapis.com/google.rpc.ErrorInfo"
 
 
-async def fetch_all(request: Request, inputs: Inputs, match: Match, tools: Tools) -> Json:
+def fetch_all(request: Request, inputs: Inputs, match: Match, tools: Tools) -> Awaitable[Json]:
     """Ask every service that the route's plan names. Raises UpstreamError where the route has no answer."""
     request.stage = "fetch"
-    return await match.route.work.fetch(request, inputs, match, tools)
+    return match.route.work.fetch(request, inputs, match, tools)
 
 
 def shape_reply(answers: Json, ticket: Ticket, match: Match) -> Reply:

@@ -40,11 +40,13 @@ Identify = Callable[[Principal], tuple[tuple[str, str | bytes], ...]]
 class Work(Protocol):
     """What a route does with a ticket in hand: one call, a stream, an aggregate, a GraphQL operation."""
 
-    async def validate(self, request: Request, ticket: Ticket, match: "Match") -> Inputs:
+    def validate(self, request: Request, ticket: Ticket, match: "Match") -> Awaitable[Inputs]:
         """Read and judge the request: 400, 413, 415. The first line that may read the body."""
         ...
 
-    async def fetch(self, request: Request, inputs: Inputs, match: "Match", tools: "Tools") -> Json:
+    def fetch(
+        self, request: Request, inputs: Inputs, match: "Match", tools: "Tools"
+    ) -> Awaitable[Json]:
         """Ask the services. What comes back is the work's own business until `shape`."""
         ...
 

@@ -9,7 +9,15 @@ import traceback
 from bff.core.errors import GatewayError
 from bff.core.events import Noted
 from bff.core.exchange import Reply, Request
-from bff.pipeline.inbound import authenticate, authorize, find_route, take_tokens, validate
+from bff.pipeline.inbound import (
+    authenticate,
+    authenticate_now,
+    authorize,
+    find_route,
+    take_tokens,
+    take_tokens_now,
+    validate,
+)
 from bff.pipeline.outbound import fetch_all, shape_reply
 from bff.pipeline.respond import bug_reply, error_reply
 from bff.pipeline.route import Match, Tools
@@ -18,10 +26,17 @@ __all__ = ["handle", "run"]
 
 
 async def run(request: Request, match: Match, tools: Tools) -> Reply:
-    """Carry one request through every stage. What to call was planned when the route was compiled."""
-    principal = await authenticate(request, match)  # Principal  or 401
-    permit = await authorize(request, principal, match)  # Permit     or 403
-    ticket = await take_tokens(request, permit, match, tools)  # Ticket     or 429
+    """Carry one request through every stage. What to call was planned when the route was compiled.
+
+    Where a stage can answer at once it is not awaited: most requests wait for their service alone.
+    """
+    principal = authenticate_now(request, match)  # Principal  or 401
+    if principal is None:
+        principal = await authenticate(request, match)
+    permit = authorize(request, principal, match)  # Permit     or 403
+    ticket = take_tokens_now(request, permit, match, tools)  # Ticket     or 429
+    if ticket is None:
+        ticket = await take_tokens(request, permit, match, tools)
     inputs = await validate(request, ticket, match)  # Inputs     or 400, 413, 415
     answers = await fetch_all(request, inputs, match, tools)  # call, aggregate
     return shape_reply(answers, ticket, match)

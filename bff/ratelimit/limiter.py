@@ -117,21 +117,21 @@ class Limiter:
         self._emit(events[verdict.source])
 
     def _settle(
-        self, limits: RouteLimits, principal: Principal, checks: list[Check], verdict: Verdict
+        self, limits: RouteLimits, principal: Principal, checks: Sequence[Check], verdict: Verdict
     ) -> Taken:
         if limits.tiered and principal.tier and principal.tier not in limits.known_tiers:
             self._report_tier(principal.tier)
         if not verdict.admitted:
             raise self._refusal(limits, principal, checks, verdict)
-        emit = self._emit
-        for event in limits.admitted[verdict.source]:
-            emit(event)
-        if limits.headers_mode != "always" or not checks:
+        if not checks:
+            return NOTHING_TAKEN
+        self._emit(limits.admitted[verdict.source])
+        if limits.headers_mode != "always":
             return NOTHING_TAKEN
         return Taken(limits.fields(principal, checks, verdict.used_us))
 
     def _refusal(
-        self, limits: RouteLimits, principal: Principal, checks: list[Check], verdict: Verdict
+        self, limits: RouteLimits, principal: Principal, checks: Sequence[Check], verdict: Verdict
     ) -> LimitedError:
         if verdict.unavailable:
             for rule in limits.rules:

@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from bff.core.exchange import Request, UpstreamCall
+from bff.core.exchange import Principal, Request, UpstreamCall
 from bff.core.ports import Clock, Random
 
 __all__ = ["AccessLine", "AccessLog", "UserIdMode"]
@@ -23,6 +23,11 @@ MAX_TEXT = 1_024
 MAX_NAME = 256
 MAX_SOURCE = 128
 MAX_CALLS = 64
+# Prepared lines, and strangers' texts as JSON, that are kept.
+MAX_FORMS = 4_096
+MAX_TEXTS = 4_096
+_NOBODY = '"user_id":null,"tenant_id":null,"auth_method":"anonymous"'
+_FormKey = tuple[str, str, str | None, str, str, str]
 # C1 controls, and the characters that break a line or turn the order of its text: shown raw, they
 # forge what a reader of the log sees. (JSON escapes the C0 controls.)
 _FORGING = dict.fromkeys([*range(0x80, 0xA0), *range(0x2028, 0x202F), *range(0x2066, 0x206A)])
@@ -64,7 +69,10 @@ class AccessLine(Struct, frozen=True):
 
 
 class AccessLog:
-    """Makes lines and gives them to `write` (a LineWriter's), about 4 us each on the event loop.
+    """Makes lines and gives them to `write` (a LineWriter's).
+
+    A good request's line is a prepared text with some 20 places to fill (2 us); any other is
+    encoded field by field (6 us). Both are the same line: tests hold the one to the other.
 
     `user_id` says how users appear: as they are, as a hash keyed with `hash_key` (the same in all
     workers, so that one user's lines can be found), or not at all.
@@ -90,6 +98,8 @@ class AccessLog:
         self._user_id = user_id
         self._hash_key = hash_key
         self._encode = msgspec.json.Encoder().encode
+        self._forms: dict[_FormKey, str] = {}
+        self._texts: dict[str, str] = {}
         # The text of the running second; most lines share it with the one before.
         self._second = -1
         self._second_text = ""
@@ -121,8 +131,31 @@ class AccessLog:
         is_good = status < 400 and not aborted and not partial
         if share < 1.0 and is_good and self._random() >= share:
             return
-        principal = request.principal
         calls = request.calls
+        if (
+            is_good
+            and reason is None
+            and stage is None
+            and len(calls) == 1
+            and not calls[0].source
+            and graphql_operation is None
+            and not client_app
+            and not request.detail
+            and route_id is not None
+            and path_template is not None
+        ):
+            key = (
+                route_id,
+                path_template,
+                upstream,
+                version,
+                calls[0].operation,
+                calls[0].upstream,
+            )
+            form = self._forms.get(key) or self._new_form(key)
+            self._write(self._fill(form, request, status, bytes_in, bytes_out))
+            return
+        principal = request.principal
         line = AccessLine(
             ts=self._timestamp(),
             request_id=request.request_id,
@@ -162,6 +195,90 @@ class AccessLog:
             # A claim may hold half a surrogate pair, which JSON text in UTF-8 cannot.
             text = self._encode(_encodable(line))
         self._write(text + b"\n")
+
+    def _new_form(self, key: "_FormKey") -> str:
+        """The line of good requests of one route, with places for what differs."""
+        route_id, path_template, upstream, version, operation, called = key
+        shown = self._text
+        form = (
+            '{"ts":"%s","request_id":"%s","trace_id":"%s","span_id":"%s",'
+            f'"worker":{self._worker},"version":{shown(version)},'
+            '"client_ip":%s,"client_app":"","method":"%s","host":%s,"protocol":"%s","path":"",'
+            f'"route_id":{shown(route_id)},"path_template":{shown(path_template)},'
+            '"status_code":%d,"stage":null,"reason":null,"detail":null,%s,'
+            f'"upstream_service":{shown(upstream)},'
+            f'"calls":[{{"operation":{shown(operation)},"upstream":{shown(called)},'
+            '"code":"%s","ms":%s,"attempts":%d,"source":""}],'
+            '"latency_ms":%s,"upstream_latency_ms":%s,"bytes_in":%d,"bytes_out":%d,'
+            '"aborted":false,"partial":false,"graphql_operation":null}\n'
+        )
+        if len(self._forms) >= MAX_FORMS:
+            del self._forms[next(iter(self._forms))]
+        self._forms[key] = form
+        return form
+
+    def _text(self, value: str | None) -> str:
+        """A value as JSON that may stand inside a form."""
+        return self._encode(value).decode().replace("%", "%%")
+
+    def _fill(
+        self, form: str, request: Request, status: int, bytes_in: int, bytes_out: int
+    ) -> bytes:
+        principal = request.principal
+        call = request.calls[0]
+        ms = repr(call.ms)
+        who = _NOBODY
+        if principal.kind != "anonymous":
+            who = principal.memo.get(self) or self._who(principal)
+        line = form % (
+            self._timestamp(),
+            request.request_id,
+            request.trace_id,
+            request.span_id,
+            self._quoted(request.address),
+            request.method[:32],
+            self._quoted(request.host),
+            request.protocol,
+            status,
+            who,
+            call.code,
+            ms,
+            call.attempts,
+            repr(int((self._now_s() - request.started_s) * 1_000_000) / 1000),
+            ms,
+            bytes_in,
+            bytes_out,
+        )
+        return line.encode()
+
+    def _quoted(self, text: str) -> str:
+        """A stranger's text as JSON; few differ, so they are kept."""
+        kept = self._texts.get(text)
+        if kept is None:
+            kept = self._encode(_shown(text, MAX_TEXT)).decode()
+            if len(self._texts) >= MAX_TEXTS:
+                del self._texts[next(iter(self._texts))]
+            self._texts[text] = kept
+        return kept
+
+    def _who(self, principal: Principal) -> str:
+        """The caller's fields, kept with the caller."""
+        user = self._shown_user(principal.sub) if principal.sub else None
+        tenant = _shown(principal.tenant, MAX_NAME) or None
+        who = '"user_id":%s,"tenant_id":%s,"auth_method":"%s"' % (  # noqa: UP031 - as the form's
+            self._json_or_replaced(user),
+            self._json_or_replaced(tenant),
+            principal.kind,
+        )
+        principal.memo[self] = who
+        return who
+
+    def _json_or_replaced(self, text: str | None) -> str:
+        try:
+            return self._encode(text).decode()
+        except UnicodeEncodeError:
+            assert text is not None
+            return self._encode(text.encode("utf-8", "replace").decode()).decode()
 
     def _shown_user(self, user_id: str) -> str | None:
         if self._user_id == "plain":

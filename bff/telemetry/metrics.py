@@ -23,6 +23,7 @@ from bff.core.events import (
     FieldSkipped,
     KeysFetched,
     LimitDecided,
+    LimitsPassed,
     OperationEnded,
     PartlyAnswered,
     SourceEnded,
@@ -176,6 +177,7 @@ class Metrics:
         self._requests: dict[tuple[str, str, int, str], Histogram] = {}
         self._attempts: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
         self._decisions: dict[int, tuple[LimitDecided, Counter]] = {}
+        self._passes: dict[int, tuple[LimitsPassed, tuple[Counter, ...]]] = {}
         self._handlers: dict[type[Event], Callable[[Any], None]] = {
             AttemptEnded: self._attempt_ended,
             AuthFailed: self._auth_failed,
@@ -183,6 +185,7 @@ class Metrics:
             FieldSkipped: self._field_skipped,
             KeysFetched: self._keys_fetched,
             LimitDecided: self._limit_decided,
+            LimitsPassed: self._limits_passed,
             OperationEnded: self._operation_ended,
             PartlyAnswered: self._partly_answered,
             SourceEnded: self._source_ended,
@@ -313,6 +316,20 @@ class Metrics:
     def _source_ended(self, event: SourceEnded) -> None:
         labels = (event.route, event.source, event.outcome, event.reason)
         self.counter("bff_source_outcomes_total", *labels).add()
+
+    def _limits_passed(self, event: LimitsPassed) -> None:
+        # As below: found by identity, since the same few events come again and again.
+        kept = self._passes.get(id(event))
+        if kept is None:
+            counters = [
+                self.counter("bff_limit_decisions_total", policy, "admit", event.source)
+                for policy in event.policies
+            ]
+            kept = (event, tuple(counters))
+            if len(self._passes) < _MOST_KEPT:
+                self._passes[id(event)] = kept
+        for counter in kept[1]:
+            counter.add()
 
     def _limit_decided(self, event: LimitDecided) -> None:
         # The limiter makes these events once and emits them again and again, so each one's counter

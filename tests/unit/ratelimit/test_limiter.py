@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from bff.core.errors import LimitedError
-from bff.core.events import Event, LimitDecided, Noted
+from bff.core.events import Event, LimitDecided, LimitsPassed, Noted
 from bff.core.exchange import ANONYMOUS, Principal
 from bff.core.headers import Headers
 from bff.ratelimit.bucket import Bucket, Check, Verdict
@@ -331,7 +331,7 @@ async def test_a_remote_store_is_waited_for_and_nothing_is_taken_before() -> Non
     assert now is None
     assert len(store.asked) == 1
     assert dict(taken.headers)[b"ratelimit"] == b'"p";r=1;t=1'
-    assert events == [LimitDecided("p", "admit", "store")]
+    assert events == [LimitsPassed(("p",), "store")]
 
 
 @pytest.mark.rule("L4")
