@@ -26,6 +26,8 @@ CONTENT_TYPES: Final[dict[Encoding, bytes]] = {
 }
 _ENCODINGS: Final[dict[bytes, Encoding]] = {text: name for name, text in CONTENT_TYPES.items()}
 _PARAMETERS: Final = frozenset({"message", "encoding", "base64", "compression", "connect"})
+# Each may be wrong in a way of its own; more than these say nothing new.
+_MOST_PARAMETERS: Final = 16
 # Connect spells this code with one l.
 _NAMES: Final[dict[Code, str]] = {Code.CANCELLED: "canceled"}
 
@@ -47,6 +49,8 @@ def codec_of(content_type: bytes | None) -> Encoding | None:
 
 def read_get(query: bytes) -> GetCall:
     """The call that a query holds. Raises ClientError with every fault."""
+    if query.count(b"&") >= _MOST_PARAMETERS:
+        raise ClientError("TOO_MANY_PARAMETERS", metadata={"limit": str(_MOST_PARAMETERS)})
     values: dict[str, bytes] = {}
     faults: list[tuple[str, str, str]] = []
     for pair in query.split(b"&") if query else ():

@@ -225,6 +225,10 @@ def _error_statuses(operation: OpenApiOperation, body: Json | None) -> Iterator[
         yield "413"
         if "*/*" not in body["content"]:
             yield "415"
+    method = operation.method
+    is_both_ways = method is not None and method.client_streaming and method.server_streaming
+    if is_both_ways and operation.switches.bidi_http1 == 426:
+        yield "426"
     if operation.limited:
         yield "429"
     yield from ("4XX", "5XX")

@@ -122,8 +122,13 @@ def _message_content(
     example = example_of_message(body.message, "in", schemas.style, depth=depth, bound=body.bound)
     one = _media(schema, example)
     if method.client_streaming:
-        many = NOTHING if example is NOTHING else [example]
-        return {_LINES: one, _JSON: _media({"type": "array", "items": schema}, many)}
+        many = _array(schema, example)
+        return {
+            "ndjson+array": {_LINES: one, _JSON: many},
+            "array": {_JSON: many},
+            # Objects in a row: one of them is a whole body too.
+            "concatenated": {_JSON: one, _LINES: one},
+        }[operation.switches.client_stream]
     return {_JSON: one, **_forms(operation, body, schemas)}
 
 

@@ -28,6 +28,7 @@ _ROWS: Final[dict[str, tuple[str, str]]] = {
     "406": ("The client accepts no form of the reply.", "NOT_ACCEPTABLE"),
     "413": ("The body is too large.", "BODY_TOO_LARGE"),
     "415": ("The body has a form that is not taken.", "UNSUPPORTED_MEDIA_TYPE"),
+    "426": ("Messages both ways at once need HTTP/2.", "UPGRADE_REQUIRED"),
     "429": ("The caller has spent its tokens.", "RATE_LIMITED"),
     "4XX": ("The gateway or the service refused the request.", "ALREADY_EXISTS"),
     "5XX": ("The gateway or a service failed.", "UPSTREAM_UNAVAILABLE"),

@@ -189,6 +189,7 @@ async def test_a_method_without_side_effects_is_called_by_get(
         "connect=v1&encoding=json&message={}&compression=gzip",
         "connect=v1&encoding=json&message={}&message={}",
         "connect=v1&encoding=json&message={}&text=a",
+        "connect=v1&encoding=json&message={}" + "&a" * 20,
     ],
 )
 async def test_a_call_by_get_is_exact(kitchen: KitchenGateway, query: str) -> None:

@@ -9,6 +9,7 @@ from ruamel.yaml import YAML
 
 from tests.conftest import ROOMY
 from tests.support.gateway import GatewayProcess
+from tests.support.openapi_examples import example_requests
 from tests.support.samples import SampleServices
 
 
@@ -62,6 +63,22 @@ async def test_parameters_are_no_part_of_a_file(
 
     assert plain.status_code == 200
     assert asked.status_code == 400 or asked.json() == plain.json()
+
+
+@pytest.mark.rule("transcoding.165")
+async def test_the_documents_examples_are_bound_under_a_preset(
+    compat: GatewayProcess, admin: dict[str, str]
+) -> None:
+    """Streams of clients and conversations among them, which presets read in other forms."""
+    async with compat.client() as http:
+        document = (await http.get("/openapi.json")).json()
+        for sent in example_requests(document):
+            headers = {**admin, **sent.headers}
+            asked = http.stream(sent.method, sent.target, content=sent.body, headers=headers)
+            async with asked as reply:
+                assert reply.status_code != 426
+            line = await compat.access_line(reply)
+            assert line["stage"] not in {"door", "match", "validate"}, (sent, line)
 
 
 @pytest.mark.rule("transcoding.162")

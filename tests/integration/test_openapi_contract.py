@@ -94,6 +94,18 @@ def test_the_document_is_valid_openapi(document: dict[str, Any]) -> None:
     OpenAPIV31SpecValidator(document).validate()
 
 
+async def test_the_document_has_a_strong_validator(gateway: GatewayProcess) -> None:
+    async with gateway.client() as http:
+        first = await http.get("/openapi.json")
+        etag = first.headers["etag"]
+        known = await http.get("/openapi.json", headers={"if-none-match": etag})
+        other = await http.get("/openapi.json", headers={"if-none-match": '"other"'})
+
+    assert etag.startswith('"')
+    assert (known.status_code, known.content, known.headers["etag"]) == (304, b"", etag)
+    assert (other.status_code, other.content) == (200, first.content)
+
+
 @pytest.mark.rule("transcoding.165")
 async def test_every_example_request_is_bound(
     gateway: GatewayProcess, document: dict[str, Any], caller: dict[str, str]

@@ -4,12 +4,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from bff.core.schema import Method
 from bff.transcoding.descriptors import Descriptors
 from bff.transcoding.openapi import OpenApiOperation, render_openapi
 from bff.transcoding.sources import compile_protos
+from bff.transcoding.switches import Switches
 
 PROTO = """syntax = "proto3";
 package p.v1;
@@ -22,6 +24,8 @@ service S {
   // Does it.
   rpc Do(In) returns (Book);
   rpc File(In) returns (google.api.HttpBody);
+  rpc Send(stream Book) returns (Book);
+  rpc Talk(stream Book) returns (stream Book);
 }
 // A book.
 message Book {
@@ -271,3 +275,40 @@ def test_document_is_the_callers_to_change(do: Method) -> None:
 
     again = render_openapi([_operation(do, "GET /a", security=("jwt",))], title="t", version="1")
     assert json.dumps(again) == before
+
+
+@pytest.mark.rule("transcoding.132")
+@pytest.mark.parametrize(
+    ("mode", "media_types", "is_array"),
+    [
+        ("ndjson+array", ["application/x-ndjson", "application/json"], True),
+        ("array", ["application/json"], True),
+        ("concatenated", ["application/json", "application/x-ndjson"], False),
+    ],
+)
+def test_a_clients_stream_has_the_forms_that_the_switch_takes(
+    types: Descriptors, mode: str, media_types: list[str], is_array: bool
+) -> None:
+    switches = msgspec.convert({"client_stream": mode}, Switches)
+    document = _render(
+        _operation(types.find_method("p.v1.S/Send"), "POST /s", body="*", switches=switches)
+    )
+
+    content = document["paths"]["/s"]["post"]["requestBody"]["content"]
+    assert list(content) == media_types
+    whole = content["application/json"]
+    assert (whole["schema"].get("type") == "array") == is_array
+    assert isinstance(whole["example"], list) == is_array
+
+
+@pytest.mark.rule("transcoding.134")
+@pytest.mark.parametrize(("switch", "is_told"), [(426, True), ("half_duplex", False)])
+def test_a_conversation_tells_of_426_where_http1_gets_it(
+    types: Descriptors, switch: int | str, is_told: bool
+) -> None:
+    switches = msgspec.convert({"bidi_http1": switch}, Switches)
+    document = _render(
+        _operation(types.find_method("p.v1.S/Talk"), "POST /t", body="*", switches=switches)
+    )
+
+    assert ("426" in document["paths"]["/t"]["post"]["responses"]) == is_told
