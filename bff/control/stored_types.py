@@ -57,7 +57,8 @@ class StoredTypes:
             )
         )
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        partial = newest.with_suffix(".partial")
+        # Of its own: nodes may share the folder.
+        partial = newest.with_suffix(f".{os.getpid()}")
         with partial.open("wb") as file:
             file.write(sha256(content).digest() + content)
             file.flush()
