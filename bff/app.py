@@ -104,15 +104,16 @@ class Gateway(FastAPI):
         assert self._door is not None
         return self._door
 
-    def takes_websocket(self, _raw_path: bytes) -> bool:
-        """Is there a WebSocket at this path? There is none yet, so an upgrade to it is ignored."""
-        return False
+    def takes_websocket(self, raw_path: bytes) -> bool:
+        """Whether an upgrade to WebSocket at this path is for the app; else it is ignored (RFC 9110 7.8)."""
+        return self.door.takes_websocket(raw_path)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand requests to the door; everything else (and mounted routes) to FastAPI."""
         door = self._door
-        if door is not None and scope["type"] == "http" and not self._is_mounted(scope):
-            await door(scope, receive, send)
+        if door is not None and scope["type"] != "lifespan" and not self._is_mounted(scope):
+            answer = door if scope["type"] == "http" else door.upgrade
+            await answer(scope, receive, send)
             return
         await super().__call__(scope, receive, send)
 

@@ -111,7 +111,6 @@ NOT_BUILT: dict[str, dict[str, str]] = {
         **_all("response caching", "cache invalidates"),
         "idempotency": "idempotency keys",
         "fallback": "fallbacks",
-        "websocket": "WebSocket",
     },
     "AggregateFile": {
         "nulls": "dropping of nulls",

@@ -82,6 +82,8 @@ class Route(Policies, Binding):
     """Status of a success."""
     read_mask: ReadMask | None = None
     """Lets clients name the fields of the reply that they want; unset = they get all."""
+    websocket: bool = False
+    """Whether a stream may be had over WebSocket too, at the rule's path."""
     docs: bool = True
     """Whether OpenAPI shows it."""
     auth: AuthRules | None = None

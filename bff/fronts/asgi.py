@@ -8,14 +8,14 @@ from bff.core.exchange import NO_FIELDS, FixedFields
 from bff.core.headers import Headers
 from bff.fronts.exchange import Exchange, Pairs
 
-__all__ = ["AsgiExchange", "Receive", "Scope", "Send"]
+__all__ = ["AsgiExchange", "CutError", "Receive", "Scope", "Send"]
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
-class _CutError(Exception):
+class CutError(Exception):
     """The reply was broken off on purpose."""
 
 
@@ -89,7 +89,7 @@ class AsgiExchange(Exchange):
 
     def abort(self) -> None:
         """End the connection: the server does so for an app that fails, and no part passes for the whole."""
-        raise _CutError("the reply cannot be ended")
+        raise CutError("the reply cannot be ended")
 
     def watch(self) -> None:
         """Wait for the message that says so, beside the request."""

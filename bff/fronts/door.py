@@ -21,10 +21,14 @@ from bff.fronts.address import AddressReader
 from bff.fronts.asgi import AsgiExchange, Receive, Scope, Send
 from bff.fronts.canonical import canonical_path, check_query
 from bff.fronts.exchange import CLOSE, PART_BYTES, Exchange
+from bff.fronts.websocket import SocketExchange
+from bff.pipeline.inbound import find_route
 from bff.pipeline.respond import error_reply
-from bff.pipeline.run import handle
+from bff.pipeline.run import Find, handle
+from bff.pipeline.sockets import find_socket
 from bff.snapshot.current import Current
 from bff.telemetry.traces import parse_traceparent
+from bff.transcoding.route_trie import Found
 
 __all__ = ["Door", "DoorCaps", "DoorSettings", "Finished"]
 
@@ -116,7 +120,19 @@ class Door:
         """Answer one HTTP request of an ASGI server."""
         await self.serve(AsgiExchange(scope, receive, send, self._now_s))
 
-    async def serve(self, exchange: Exchange) -> None:
+    async def upgrade(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one upgrade to WebSocket, and hold the session that follows."""
+        await self.serve(SocketExchange(scope, receive, send, self._now_s), find_socket)
+
+    def takes_websocket(self, raw_path: bytes) -> bool:
+        """Whether a route of the live snapshot may be upgraded at this path."""
+        sockets = self._current.live.sockets
+        try:
+            return isinstance(sockets.find("GET", canonical_path(raw_path)), Found)
+        except ClientError:
+            return False
+
+    async def serve(self, exchange: Exchange, find: Find = find_route) -> None:
         """Answer one request, and tell of its end; runs in the task that `exchange.task` names."""
         request = self._admit(exchange)
         self._inflight.add(exchange)
@@ -132,7 +148,7 @@ class Door:
             except GatewayError as error:
                 reply = error_reply(error, request, tools)
             else:
-                reply = await handle(request, tools)
+                reply = await handle(request, tools, find)
             sent = await self._write(request, reply, exchange)
             aborted = False
         except asyncio.CancelledError:
@@ -299,6 +315,7 @@ class Door:
     async def _write_stream(self, reply: Reply, parts: ReplyStream, exchange: Exchange) -> int:
         """Each part is handed to the server before the next is made, so at most one waits here."""
         written = 0
+        size = exchange.part_bytes
         exchange.stream = parts
         exchange.stall_s = parts.write_timeout_s
         if self._finishing:
@@ -307,8 +324,8 @@ class Door:
             await exchange.start(reply.status, [*reply.fixed.pairs, *reply.headers])
             async for part in parts:
                 # An empty part flushes the header fields.
-                for start in range(0, len(part) or 1, PART_BYTES):
-                    await exchange.send_timed(part[start : start + PART_BYTES], more=True)
+                for start in range(0, len(part) or 1, size):
+                    await exchange.send_timed(part[start : start + size], more=True)
                 written += len(part)
             if reply.trailers is None:
                 await exchange.send_timed(b"", more=False)

@@ -55,6 +55,9 @@ class Exchange(ABC):
         "watched",
     )
 
+    # Larger parts of a stream are written in pieces.
+    part_bytes = PART_BYTES
+
     method: str
     raw_path: bytes
     query: bytes

@@ -100,7 +100,7 @@ def _serve_http2(settings: ListenerSettings, load_app: Callable[[], Any], connec
             runtime_threads=1,
             loop=Loops.uvloop,
             http=HTTPModes(settings.http),
-            websockets=False,
+            websockets=True,
             backlog=_BACKLOG,
             backpressure=connections,
             http1_settings=HTTP1Settings(

@@ -23,6 +23,7 @@ import uvloop
 from bff.core.ports import Clock, SystemClock
 from bff.fronts.exchange import Exchange
 from bff.fronts.http1 import Http1Protocol, Http1Settings
+from bff.fronts.websocket_protocol import SocketProtocol
 
 __all__ = ["Workers"]
 
@@ -176,7 +177,7 @@ class _Server(uvicorn.Server):
             uvicorn.Config(
                 app,
                 http=self._connect,  # type: ignore[arg-type]  # whatever makes a protocol will do
-                ws="websockets-sansio",
+                ws=SocketProtocol,
                 ws_max_size=_WS_MESSAGE_BYTES,
                 ws_ping_interval=_WS_PING_S,
                 ws_ping_timeout=_WS_PING_S,

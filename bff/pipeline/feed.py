@@ -55,13 +55,13 @@ class Feed:
         self._pending: asyncio.Task[bytes | None] | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._finishing = False
+        self._ending: Exception | None = None
 
     async def take(self, quiet_s: float = inf) -> bytes | _Word:
         """The next message, END, or QUIET when none came in `quiet_s`; the wait then goes on.
 
         Raises UpstreamError with what the service ended with, TIMEOUT for too long a silence or life;
-        GatewayError UNAVAILABLE once `finish` was called; DeniedError once the caller's credential is over.
+        what `finish` or `fail` said; DeniedError once the caller's credential is over.
         """
         now_s = self._loop.time()
         pending = self._pending
@@ -71,8 +71,8 @@ class Feed:
             self._silent_s = now_s + self._idle_s
         quiet_at_s = now_s + quiet_s
         while True:
-            if self._finishing:
-                raise GatewayError("UNAVAILABLE", "The gateway is leaving; come back.")
+            if self._ending is not None:
+                raise self._ending
             if now_s >= self._expires_s:
                 raise DeniedError("TOKEN_INVALID")
             if now_s >= self._ends_s:
@@ -95,8 +95,17 @@ class Feed:
 
     def finish(self) -> None:
         """Let the reader end the stream with UNAVAILABLE, now or when it next asks."""
-        self._finishing = True
+        self.fail(GatewayError("UNAVAILABLE", "The gateway is leaving; come back."))
+
+    def fail(self, error: Exception) -> None:
+        """Let the reader end the stream with this error, now or when it next asks; the first one counts."""
+        if self._ending is None:
+            self._ending = error
         self._wake()
+
+    def stir(self) -> None:
+        """Something was said on the other side, so that the stream is not silent."""
+        self._silent_s = self._loop.time() + self._idle_s
 
     async def close(self) -> None:
         """Cancel the call, if it still runs; may be called again."""

@@ -11,12 +11,13 @@ from bff.core.status import REASONS
 from bff.pipeline.query import query_tree
 from bff.pipeline.route import CompiledRoute, Match, Tools, scope_of
 from bff.ratelimit.limiter import Taken
-from bff.transcoding.route_trie import WrongMethod
+from bff.transcoding.route_trie import Found, WrongMethod
 
 __all__ = [
     "authenticate",
     "authenticate_now",
     "authorize",
+    "enter",
     "find_route",
     "take_tokens",
     "take_tokens_now",
@@ -41,6 +42,11 @@ def find_route(request: Request, tools: Tools) -> Match | Reply:
         if request.method == "OPTIONS":
             return Reply(204, [(b"allow", allow)])
         raise _wrong_method(found.status, allow)
+    return enter(request, found)
+
+
+def enter(request: Request, found: Found[CompiledRoute]) -> Match:
+    """Note the route of a request and lower its deadline."""
     route = found.value
     request.route_id = route.id
     request.template = route.template

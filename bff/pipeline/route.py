@@ -118,6 +118,8 @@ class Tools(Struct, kw_only=True, eq=False):
     limiter: Limiter
     codec: Codec
     trie: RouteTrie[CompiledRoute]
+    # Those behind an upgrade to WebSocket, as GET.
+    sockets: RouteTrie[CompiledRoute]
     # ErrorInfo's domain.
     domain: str
     # WWW-Authenticate for a 401 that a service gave (RFC 9110 15.5.2: there is one on every 401).

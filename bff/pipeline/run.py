@@ -5,6 +5,7 @@
 
 import asyncio
 import traceback
+from collections.abc import Callable
 
 from bff.core.errors import GatewayError
 from bff.core.events import Noted
@@ -22,7 +23,10 @@ from bff.pipeline.outbound import fetch_all, shape_reply
 from bff.pipeline.respond import bug_reply, error_reply
 from bff.pipeline.route import Match, Tools
 
-__all__ = ["handle", "run"]
+__all__ = ["Find", "handle", "run"]
+
+# Gives the route of a request, or its reply where no route is asked. Raises GatewayError.
+Find = Callable[[Request, Tools], Match | Reply]
 
 
 async def run(request: Request, match: Match, tools: Tools) -> Reply:
@@ -42,10 +46,10 @@ async def run(request: Request, match: Match, tools: Tools) -> Reply:
     return shape_reply(answers, ticket, match)
 
 
-async def handle(request: Request, tools: Tools) -> Reply:
+async def handle(request: Request, tools: Tools, find: Find = find_route) -> Reply:
     """Match, run, and turn whatever happens into a reply. Raises nothing but CancelledError."""
     try:
-        match = find_route(request, tools)
+        match = find(request, tools)
         if isinstance(match, Reply):
             return match
         return await run(request, match, tools)

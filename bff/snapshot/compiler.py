@@ -86,6 +86,7 @@ class Compiler:
         )
         upstreams = UpstreamCompiler(gateway, self._parts, lease, find)
         trie: RouteTrie[CompiledRoute] = RouteTrie()
+        sockets: RouteTrie[CompiledRoute] = RouteTrie()
         routes = RouteCompiler(
             gateway=gateway,
             descriptors=descriptors,
@@ -93,6 +94,7 @@ class Compiler:
             policies=policies,
             upstreams=upstreams,
             trie=trie,
+            sockets=sockets,
             find=find,
         )
         for service in document.services:
@@ -138,6 +140,7 @@ class Compiler:
             limiter=Limiter(store=self._parts.store(store), emit=self._parts.emit),
             codec=types.codec,
             trie=trie,
+            sockets=sockets,
             domain=gateway.value.gateway.domain or gateway.value.gateway.name,
             challenge=Challenges(policies.realm).missing,
             error_form=routes.error_form,

@@ -1,6 +1,6 @@
 """Service files as compiled routes: each HTTP rule with its guard, its limits and its work, in the trie."""
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from bff.config.documents import Placed
 from bff.config.gateway import GatewayFile
@@ -73,6 +73,7 @@ class RouteCompiler:
         policies: PolicyCompiler,
         upstreams: UpstreamCompiler,
         trie: RouteTrie[CompiledRoute],
+        sockets: RouteTrie[CompiledRoute],
         find: Findings,
     ) -> None:
         self._gateway = gateway
@@ -80,6 +81,7 @@ class RouteCompiler:
         self._policies = policies
         self._upstreams = upstreams
         self._trie = trie
+        self._sockets = sockets
         self._find = find
         self._ids: dict[str, Problem] = {}
         # How many routes of a method have no name of their own, by upstream and path.
@@ -260,6 +262,8 @@ class RouteCompiler:
             self._find.note(rule_problem(binding, message))
             return
         self._claim_id(entry, compiled.id)
+        if rule.levels.of_route("websocket"):
+            self._serve_socket(rule, compiled)
         kinds, scopes = self._policies.credentials(auth_levels)
         self.served.append(
             ServedBinding(
@@ -277,6 +281,21 @@ class RouteCompiler:
                 status=rule.levels.of_route("status"),
             )
         )
+
+    def _serve_socket(self, rule: Rule, route: CompiledRoute) -> None:
+        """The same route behind an upgrade: GET at the rule's path, whatever its verb."""
+        made = self._works.socket_of(rule, route.work)
+        if made is None:
+            return
+        behind = structs.replace(route, work=made, method="GET")
+        held = self._sockets.insert(
+            rule.template, "GET", behind, implied_head=False, switches=rule.switches
+        )
+        if held is not None:
+            message = (
+                f"a WebSocket at {rule.binding.template} is served by {held.operation} already"
+            )
+            self._find.note(rule_problem(rule.binding, message))
 
     def _lets_path_be_overruled(self, rule: Rule, auth_levels: list[AuthLevel]) -> bool:
         """Note a problem where a caller could pass a rule with one value and be served another."""

@@ -1,6 +1,6 @@
 """What a route does with a request: its binder, the writer of its reply, or the frames of its stream."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct, structs
 
@@ -11,8 +11,10 @@ from bff.config.routes import ReadMask as WrittenMask
 from bff.core.exchange import Json
 from bff.core.schema import HttpBinding, MessageType, Method
 from bff.pipeline.calls import Bound, Download, PickyUnary, Unary
+from bff.pipeline.client_streams import ClientStreamed, Conversation
 from bff.pipeline.read_masks import Masked
 from bff.pipeline.rpc import RpcParts
+from bff.pipeline.sockets import Socketed
 from bff.pipeline.streams import Streamed
 from bff.snapshot.bindings import Entry, rule_problem
 from bff.snapshot.crossing import (
@@ -23,6 +25,7 @@ from bff.snapshot.crossing import (
 from bff.snapshot.findings import Findings
 from bff.snapshot.levels import Levels
 from bff.snapshot.policies import PolicyCompiler
+from bff.snapshot.sockets import carries_files, make_socket
 from bff.snapshot.streams import StreamFault, Work, stream_form, with_body
 from bff.snapshot.upstreams import UpstreamCompiler
 from bff.transcoding.binding import (
@@ -248,6 +251,45 @@ class WorkCompiler:
             self._find.note(rule_problem(rule.binding, made.message + "; " + made.hint))
             return None
         return made
+
+    def socket_of(self, rule: Rule, work: object) -> Socketed | None:
+        """What the route does over WebSocket; None where it cannot."""
+        entry = rule.entry
+        if not isinstance(work, Streamed | ClientStreamed | Conversation):
+            message = f"{entry.method.name} is no stream, and WebSocket is for streams"
+            self._note_socket(rule, message, "remove `websocket`")
+            return None
+        if carries_files(entry.method, rule.binding.body):
+            message = f"{entry.method.name} carries a file, and frames are JSON messages"
+            self._note_socket(rule, message, "leave files to HTTP")
+            return None
+
+        def bind(body: str, variables: Sequence[tuple[str, ...]], switches: Switches) -> Binder:
+            return compile_binder(
+                codec=self._codec_of(entry.method),
+                message=entry.method.input,
+                variables=variables,
+                body=body,
+                max_parameters=self._max_parameters,
+                switches=switches,
+            )
+
+        return make_socket(
+            work,
+            body=rule.binding.body,
+            bind=bind,
+            variables=[variable.path for variable in rule.template.variables],
+            switches=rule.switches,
+            write=self._writer(rule),
+            stream=rule.levels.stream(),
+        )
+
+    def _note_socket(self, rule: Rule, message: str, hint: str) -> None:
+        """Only for a route that asks: a wildcard means those that can."""
+        entry = rule.entry
+        if not entry.exact or "websocket" not in entry.route.model_fields_set:
+            return
+        self._find.add(entry.file, message, "routes", entry.index, "websocket", hint=hint)
 
 
 def _read_mask(rule: Rule) -> WrittenMask | None:
