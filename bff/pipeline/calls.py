@@ -9,7 +9,7 @@ from bff.core.exchange import FixedFields, Inputs, Json, Principal, Reply, Reque
 from bff.core.headers import Headers
 from bff.core.media import accepts
 from bff.core.status import Code
-from bff.pipeline.crossing import Inward, Outward
+from bff.pipeline.crossing import Inward, Outward, judge_size
 from bff.pipeline.outbound import upstream_metadata
 from bff.pipeline.route import Identify, Match, Tools
 from bff.transcoding.binding import Binder, judge_content_type
@@ -99,16 +99,8 @@ class Bound(Struct, kw_only=True, eq=False):
             metadata = (*metadata, *self.inward.of(request.headers))
         # What crosses comes from the request's headers and its token, so small ones need no count.
         if request.headers_bytes > self.metadata_cap_bytes // 2:
-            self._measure(metadata)
+            judge_size(metadata, self.metadata_cap_bytes)
         return metadata
-
-    def _measure(self, metadata: tuple[tuple[str, str | bytes], ...]) -> None:
-        # RFC 9113 6.5.2: an entry counts its name, its value and 32 octets.
-        size = sum(len(name) + len(value) + 32 for name, value in metadata)
-        if size > self.metadata_cap_bytes:
-            raise ClientError(
-                "METADATA_TOO_LARGE", metadata={"limit": str(self.metadata_cap_bytes)}
-            )
 
 
 class FileBound(Bound, kw_only=True):

@@ -22,6 +22,7 @@ __all__ = [
     "Pairs",
     "Skip",
     "StreamFields",
+    "judge_size",
     "octets_of_base64",
 ]
 
@@ -180,6 +181,13 @@ class StreamFields:
         """The stream ended well: what came since is for behind it."""
         if self.trailers is not None:
             self.trailers.fields += self._outward.trailers(self.rest()).fields
+
+
+def judge_size(metadata: Pairs, cap_bytes: int) -> None:
+    """Raise ClientError METADATA_TOO_LARGE for more than a call may carry."""
+    # RFC 9113 6.5.2: an entry counts its name, its value and 32 octets.
+    if sum(len(name) + len(value) + 32 for name, value in metadata) > cap_bytes:
+        raise ClientError("METADATA_TOO_LARGE", metadata={"limit": str(cap_bytes)})
 
 
 def octets_of_base64(text: bytes) -> bytes | None:

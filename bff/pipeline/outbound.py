@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Mapping
 
 from bff.core.errors import UpstreamError
 from bff.core.exchange import Inputs, Json, Permit, Reply, Request, Ticket
+from bff.pipeline.crossing import judge_size
 from bff.pipeline.route import InnerOperation, Match, Tools, scope_of
 from bff.transcoding.rpc_status import decode_details
 
@@ -73,6 +74,9 @@ async def call_inner(
         await _take_inner(inner, permit, request, tools)
     message = inner.encode(tree)
     metadata = (*upstream_metadata(request), *inner.identity(principal))
+    if inner.inward is not None:
+        metadata = (*metadata, *inner.inward.of(request.headers))
+        judge_size(metadata, inner.metadata_cap_bytes)
     try:
         reply = await inner.stack.unary(
             inner.operation, message, metadata, deadline_s, notes=request.calls, source=source

@@ -14,6 +14,7 @@ from bff.core.errors import GatewayError
 from bff.core.events import Emit
 from bff.core.exchange import Inputs, Json, Principal, Reply, Request, Ticket
 from bff.core.ports import Clock
+from bff.pipeline.crossing import Inward
 from bff.ratelimit.limiter import Limiter
 from bff.ratelimit.policies import RouteLimits
 from bff.transcoding.json_codec import Codec
@@ -98,6 +99,9 @@ class InnerOperation(Struct, kw_only=True, eq=False):
     access: Access
     limits: RouteLimits | None
     identity: Identify
+    # What of the client's header fields goes along; None: nothing.
+    inward: Inward | None
+    metadata_cap_bytes: int
     # What `path.x` and `query.x` of its rules mean here: a name, and where the request tree has it.
     names: tuple[tuple[str, tuple[str, ...]], ...]
     encode: Callable[[Json], bytes]

@@ -8,6 +8,8 @@ from bff.config.routes import Route, ServiceFile
 from bff.core.schema import Method, Service
 from bff.pipeline.route import InnerOperation
 from bff.snapshot.bindings import Entry
+from bff.snapshot.crossing import compile_inward, judge_metadata
+from bff.snapshot.findings import Findings
 from bff.snapshot.levels import Levels
 from bff.snapshot.policies import PolicyCompiler
 from bff.snapshot.upstreams import UpstreamCompiler
@@ -27,11 +29,13 @@ class InnerCompiler:
         codec_of: CodecOf,
         policies: PolicyCompiler,
         upstreams: UpstreamCompiler,
+        find: Findings,
     ) -> None:
         self._gateway = gateway
         self._codec_of = codec_of
         self._policies = policies
         self._upstreams = upstreams
+        self._find = find
         self.operations: dict[str, InnerOperation] = {}
         self.methods: dict[str, Method] = {}
 
@@ -61,8 +65,12 @@ class InnerCompiler:
     def _operation(self, entry: Entry, variables: Sequence[tuple[str, ...]]) -> InnerOperation:
         method, upstream = entry.method, entry.file.value.upstream
         levels = Levels(self._gateway, entry)
+        operation = self._upstreams.operation(upstream, method, bound_to="")
+        metadata = levels.metadata()
+        prefix = (metadata.prefix or "").lower()
+        judge_metadata(levels.metadata_levels(), prefix, self._find)
         return InnerOperation(
-            operation=self._upstreams.operation(upstream, method, bound_to=""),
+            operation=operation,
             stack=self._upstreams.stacks[upstream],
             access=self._policies.access(levels.auth()),
             limits=self._policies.limits(
@@ -75,6 +83,10 @@ class InnerCompiler:
                 inner=True,
             ),
             identity=self._policies.identity(levels.identity(upstream), upstream),
+            inward=compile_inward(
+                metadata, prefix, operation=operation.name, emit=self._policies.emit
+            ),
+            metadata_cap_bytes=levels.caps().metadata,
             names=names_in(method, variables),
             encode=self._codec_of(method).tree_reader(method.input.full_name),
             decode=self._codec_of(method).tree_writer(method.output.full_name),

@@ -93,7 +93,11 @@ class RouteCompiler:
             gateway=gateway, codec_of=codec_of, policies=policies, upstreams=upstreams, find=find
         )
         self._inner = InnerCompiler(
-            gateway=gateway, codec_of=codec_of, policies=policies, upstreams=upstreams
+            gateway=gateway,
+            codec_of=codec_of,
+            policies=policies,
+            upstreams=upstreams,
+            find=find,
         )
         self.protocols = ProtocolCompiler(
             policies=policies, works=self._works, trie=trie, find=find

@@ -39,6 +39,12 @@ routes:
   - {rpc: GetProduct, id: hurried, get: "/hurried/{product_id}", deadline: 1ms}
   - {rpc: GetProduct, id: none, get: "/none/{product_id}",
      metadata: {in: [], out: [], rename: {}, set: {}, add: {}, remove: []}}
+graphql: {queries: {product: GetProduct}}
+"""
+SCREEN = """
+aggregate: GET /screen
+auth: {public: a test}
+sources: {product: {rpc: catalog.GetProduct, with: {product_id: "'p-1'"}}}
 """
 ORDERS = """
 service: sample.orders.v1.OrderService
@@ -91,7 +97,7 @@ async def bench(
             tmp_path_factory.mktemp("metadata"),
             shop,
             changes={**changes, "metadata": {}},
-            files={**_OTHERS, "catalog.yaml": CATALOG, "orders.yaml": ORDERS},
+            files={**_OTHERS, "catalog.yaml": CATALOG, "orders.yaml": ORDERS, "s.yaml": SCREEN},
         )
         try:
             await asyncio.to_thread(gateway.start)
@@ -245,6 +251,33 @@ async def test_metadata_of_a_refusal_stays_inside(bench: Bench) -> None:
 
     assert reply.status == 404
     assert fields_of(reply, b"location") == []
+
+
+@pytest.mark.rule("transcoding.141")
+@pytest.mark.parametrize(
+    "target", ["/screen", "/graphql?query={product(productId:%22p-1%22){productId}}"]
+)
+async def test_the_calls_of_screens_and_graphql_carry_the_same(bench: Bench, target: str) -> None:
+    """What holds for an operation holds however it is reached."""
+    lines = ["Accept-Language: de", "X-Note: theirs", "X-Other: 1", "X-Key-Bin: AQI"]
+
+    reply, seen = await bench.ask(target, *lines)
+
+    assert reply.status == 200
+    assert b"p-1" in reply.body
+    assert (seen.all("locale"), seen.all("x-note")) == (["de"], ["theirs", "ours"])
+    assert (seen.all("x-env"), seen.all("x-key-bin")) == (["test"], [b"\1\2"])
+    assert seen.all("x-other") == []
+
+
+@pytest.mark.rule("edge.2", "transcoding.141")
+async def test_a_screen_sends_no_more_metadata_than_a_route(bench: Bench) -> None:
+    calls = len(bench.lab.seen)
+
+    reply = await bench.gateway.raw_get("/screen", "X-Note: " + "n" * 7_000)
+
+    assert (reply.status, reply.reason) == (431, "METADATA_TOO_LARGE")
+    assert len(bench.lab.seen) == calls
 
 
 @pytest.mark.rule("transcoding.148")

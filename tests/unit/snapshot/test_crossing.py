@@ -166,9 +166,17 @@ BAD = "metadata: {in: [cookie]}\n"
         (BAD, "", "{}", "gateway.yaml:3 metadata.in[0]"),
         ("", BAD, "{}", "orders.yaml:3 metadata.in[0]"),
         (BAD, "", "{out: [etag]}", "gateway.yaml:3 metadata.in[0]"),
-        (BAD, BAD, "{in: [accept-language]}", None),
+        (BAD, "metadata: {in: [accept-language]}\n", "{}", None),
+        # Of the methods that no route serves, screens and GraphQL may ask.
+        ("", BAD, "{in: [accept-language]}", "orders.yaml:3 metadata.in[0]"),
     ],
-    ids=["gateway", "service", "route-writes-another-key", "nearer-level-writes-the-key"],
+    ids=[
+        "gateway",
+        "service",
+        "route-writes-another-key",
+        "nearer-level-writes-the-key",
+        "in-force-without-a-route",
+    ],
 )
 def test_the_level_that_writes_a_name_in_force_is_named(
     tmp_path: Path, gateway: str, service: str, route: str, place: str | None
