@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.stamp
 PIN    := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-emit-index-url \
           --no-emit-trusted-host --no-emit-find-links --no-annotate
 
-.PHONY: help setup demo serve test check fmt bench conformance fuzz lock clean
+.PHONY: help setup demo serve test check fmt bench profile conformance fuzz lock clean
 
 help:            ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -45,6 +45,10 @@ fmt: setup       ## format and mend what can be mended
 bench: setup     ## CPU per request beside Envoy and a plain FastAPI gateway
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.lock
 	$(BIN)/python -m benchmarks
+
+profile: setup   ## where the microseconds of one request go
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.lock
+	$(BIN)/python -m benchmarks.profile
 
 conformance: setup  ## Protocol Buffers' own suite against the JSON codec; its runner comes by npm
 	$(BIN)/python -m tests.conformance.suite

@@ -20,8 +20,8 @@ from benchmarks.h2_probe import probe
 from benchmarks.identity import identity_provider
 from benchmarks.load import Figures, Target, load, sample
 from benchmarks.machine import describe_machine
-from benchmarks.messages import SIZES, Canned, canned_replies, compile_protos
-from benchmarks.processes import Child, cpu_s, free_port, tree_of
+from benchmarks.messages import Canned, canned_replies, compile_protos
+from benchmarks.processes import Child, cpu_s, free_port, memory_mb, tree_of
 from benchmarks.report import Report, SingleRun
 
 __all__ = ["Settings", "cores", "run_bench", "start_upstream"]
@@ -31,7 +31,7 @@ _FIRST_WARM_UP = 2_000
 _WARM_UP = 200
 _PROBE_CALLS = 50_000
 # A large reply takes longer, and as many requests would tell no more.
-_SIZE_SHARE = {"small": 1.0, "medium": 1.0, "large": 0.25}
+_SIZE_SHARE = {"small": 1.0, "medium": 1.0, "large": 0.25, "post": 1.0}
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -64,6 +64,7 @@ async def run_bench(settings: Settings, say: Callable[[str], None]) -> Report:
             descriptor_set=descriptor_set,
             upstream_port=upstream_port,
             gateway_core=on["gateway"],
+            load_core=on["load"],
             identity=stack.enter_context(identity_provider()),
         )
         contenders = await _start_all(stack, bench, settings, notes, say)
@@ -132,7 +133,7 @@ async def _start_all(
     """Every contender that is wanted; one that cannot run here becomes a note."""
     started = []
     for entry in CONTENDERS:
-        if not any(_is_wanted(settings, entry, size) for size in SIZES):
+        if not any(_is_wanted(settings, entry, size) for size in entry.sizes):
             continue
         try:
             contender = await stack.enter_async_context(entry.start(bench, entry.mode))
@@ -146,6 +147,8 @@ async def _start_all(
 
 
 def _is_wanted(settings: Settings, entry: Entry, size: str) -> bool:
+    if size not in entry.sizes:
+        return False
     name = f"{entry.name}/{entry.mode}/{size}"
     return not settings.only or any(part in name for part in settings.only)
 
@@ -169,7 +172,10 @@ class _Rounds:
         """Warm up, check replies, load, and note the CPU of the contender's tree between the ends."""
         settings = self._settings
         target = Target(
-            port=contender.port, path=canned.rest_path, authorization=contender.authorization
+            port=contender.port,
+            path=canned.rest_path,
+            authorization=contender.authorization,
+            body=canned.body,
         )
         body_bytes = await asyncio.to_thread(sample, target, canned.tree)
         key = (entry.name, entry.mode, canned.size)
@@ -194,6 +200,7 @@ class _Rounds:
             p50_us=figures.p50_us,
             p99_us=figures.p99_us,
             body_bytes=body_bytes,
+            memory_mb=memory_mb(tree),
         )
         self.runs.append(run)
         self._say(

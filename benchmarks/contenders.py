@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -14,10 +14,13 @@ from benchmarks.envoy import envoy_binary, envoy_config
 from benchmarks.identity import AUDIENCE, Identity
 from benchmarks.messages import SERVICE
 from benchmarks.processes import Child, free_port
+from benchmarks.store import store
 
 __all__ = ["CONTENDERS", "Bench", "Contender", "Entry", "Mode"]
 
-Mode = Literal["plain", "policies"]
+Mode = Literal["plain", "policies", "redis", "routes-10", "routes-1000", "routes-10000"]
+_GETS = ("small", "medium", "large")
+_ROUTES: tuple[Mode, ...] = ("routes-10", "routes-1000", "routes-10000")
 
 
 class Bench(Struct, frozen=True, kw_only=True):
@@ -27,6 +30,7 @@ class Bench(Struct, frozen=True, kw_only=True):
     descriptor_set: Path
     upstream_port: int
     gateway_core: int
+    load_core: int
     identity: Identity
 
 
@@ -48,10 +52,10 @@ gateway:
   admin: 127.0.0.1:0
   workers: 1
   drain: {{grace: 10ms, finish: 2s}}
-limiter: {{per_address: {{rate: 10000/s, burst: 1000000}}}}
 upstreams:
   orders: {{endpoints: ["127.0.0.1:{upstream_port}"]}}
 """
+_LIMITER = "limiter: {per_address: {rate: 10000/s, burst: 1000000}}\n"
 _POLICIES = """\
 auth:
   issuers:
@@ -64,6 +68,10 @@ _PLAIN = """\
 auth: {default: open}
 telemetry: {log: errors}
 """
+_STORE = """\
+stores: {{main: {{redis: "{url}"}}}}
+limiter: {{store: main, per_address: {{rate: 10000/s, burst: 1000000}}}}
+"""
 _SERVICE = """\
 service: {service}
 upstream: orders
@@ -74,27 +82,47 @@ routes:
 @asynccontextmanager
 async def _ours(bench: Bench, mode: Mode) -> AsyncIterator[Contender]:
     """`bff serve`: with policies, a JWT, two buckets (caller, user and route), the access log."""
-    folder = bench.folder / f"ours-{mode}"
-    folder.mkdir()
+    with ExitStack() as stack:
+        folder = bench.folder / f"ours-{mode}"
+        folder.mkdir()
+        (folder / "gateway.yaml").write_text(_gateway_yaml(bench, mode, stack))
+        (folder / "bench.yaml").write_text(_service_yaml(mode))
+        ready = folder / "ready.json"
+        command = [sys.executable, "-m", "bff", "serve", str(folder), "--ready-file", str(ready)]
+        async with Child(
+            f"ours {mode}", command, core=bench.gateway_core, log=bench.folder / f"ours-{mode}.log"
+        ) as child:
+            await child.wait_for_file(ready)
+            port = int(json.loads(ready.read_bytes())["public"].rpartition(":")[2])
+            yield _contender("ours", mode, port, child, bench.identity)
+
+
+def _has_policies(mode: Mode) -> bool:
+    return mode in {"policies", "redis"}
+
+
+def _gateway_yaml(bench: Bench, mode: Mode, stack: ExitStack) -> str:
     text = _GATEWAY.format(descriptor_set=bench.descriptor_set, upstream_port=bench.upstream_port)
+    if not _has_policies(mode):
+        return text + _LIMITER + _PLAIN
     identity = bench.identity
-    text += (
-        _PLAIN
-        if mode == "plain"
-        else _POLICIES.format(issuer=identity.issuer, audience=AUDIENCE, jwks_url=identity.jwks_url)
-    )
-    (folder / "gateway.yaml").write_text(text)
-    limit = "none" if mode == "plain" else "[per-route]"
-    routes = [f"  - {{rpc: Get{size}, limit: {limit}}}\n" for size in ("Small", "Medium", "Large")]
-    (folder / "bench.yaml").write_text(_SERVICE.format(service=SERVICE) + "".join(routes))
-    ready = folder / "ready.json"
-    command = [sys.executable, "-m", "bff", "serve", str(folder), "--ready-file", str(ready)]
-    async with Child(
-        f"ours {mode}", command, core=bench.gateway_core, log=bench.folder / f"ours-{mode}.log"
-    ) as child:
-        await child.wait_for_file(ready)
-        port = int(json.loads(ready.read_bytes())["public"].rpartition(":")[2])
-        yield _contender("ours", mode, port, child, identity)
+    text += _POLICIES.format(issuer=identity.issuer, audience=AUDIENCE, jwks_url=identity.jwks_url)
+    if mode != "redis":
+        return text + _LIMITER
+    return text + _STORE.format(url=stack.enter_context(store(bench.folder, bench.load_core)))
+
+
+def _service_yaml(mode: Mode) -> str:
+    """The four routes; beside them, as many more as the mode says."""
+    limit = "[per-route]" if _has_policies(mode) else "none"
+    methods = ("GetMedium", "GetLarge", "PlaceOrder")
+    lines = [f"  - {{rpc: {method}, limit: {limit}}}\n" for method in methods]
+    lines.append(f"  - rpc: GetSmall\n    limit: {limit}\n")
+    more = int(mode.partition("-")[2] or 0) - len(methods) - 1
+    if more > 0:
+        lines.append("    annotation: keep\n    get: /v1/other/0/{order_id}\n    also:\n")
+        lines += [f"      - {{get: '/v1/other/{n}/{{order_id}}'}}\n" for n in range(1, more)]
+    return _SERVICE.format(service=SERVICE) + "".join(lines)
 
 
 @asynccontextmanager
@@ -138,7 +166,7 @@ async def _naive(bench: Bench, mode: Mode) -> AsyncIterator[Contender]:
 
 
 def _contender(name: str, mode: Mode, port: int, child: Child, identity: Identity) -> Contender:
-    authorization = f"Bearer {identity.token}" if mode == "policies" else ""
+    authorization = f"Bearer {identity.token}" if _has_policies(mode) else ""
     return Contender(name=name, mode=mode, port=port, authorization=authorization, child=child)
 
 
@@ -150,17 +178,27 @@ class Entry(Struct, frozen=True, kw_only=True):
     title: str
     start: Callable[[Bench, Mode], AbstractAsyncContextManager[Contender]]
     share: float = 1.0
+    sizes: tuple[str, ...] = _GETS
 
+
+_WITH_POST = (*_GETS, "post")
 
 CONTENDERS = (
     Entry(name="ours", mode="plain", title="this gateway", start=_ours),
-    Entry(name="ours", mode="policies", title="this gateway, policies on", start=_ours),
+    Entry(
+        name="ours",
+        mode="policies",
+        title="this gateway, policies on",
+        start=_ours,
+        sizes=_WITH_POST,
+    ),
     Entry(name="envoy", mode="plain", title="Envoy grpc_json_transcoder", start=_envoy),
     Entry(
         name="envoy",
         mode="policies",
         title="Envoy, jwt_authn + local_ratelimit + access log",
         start=_envoy,
+        sizes=_WITH_POST,
     ),
     Entry(
         name="naive",
@@ -168,5 +206,23 @@ CONTENDERS = (
         title="FastAPI + grpc.aio + json_format",
         start=_naive,
         share=0.5,
+        sizes=_WITH_POST,
+    ),
+    Entry(
+        name="ours",
+        mode="redis",
+        title="this gateway, policies on, buckets in Valkey",
+        start=_ours,
+        sizes=("medium",),
+    ),
+    *(
+        Entry(
+            name="ours",
+            mode=mode,
+            title=f"this gateway, {mode.removeprefix('routes-')} routes",
+            start=_ours,
+            sizes=("small",),
+        )
+        for mode in _ROUTES
     ),
 )

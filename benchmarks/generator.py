@@ -6,6 +6,7 @@ length are checked. Prints one JSON line. `python -m benchmarks.generator --help
 
 import argparse
 import asyncio
+import base64
 import json
 import re
 import time
@@ -115,16 +116,21 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--path", required=True)
     parser.add_argument("--authorization", default="")
+    parser.add_argument("--body", default="", help="what is posted, in base64; none asks with GET")
     parser.add_argument("--requests", type=int, required=True)
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--body-bytes", type=int, required=True)
     given = parser.parse_args()
     field = f"Authorization: {given.authorization}\r\n" if given.authorization else ""
-    request = f"GET {given.path} HTTP/1.1\r\nHost: 127.0.0.1:{given.port}\r\n{field}\r\n"
+    body = base64.b64decode(given.body)
+    if body:
+        field += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+    method = "POST" if body else "GET"
+    request = f"{method} {given.path} HTTP/1.1\r\nHost: 127.0.0.1:{given.port}\r\n{field}\r\n"
     ended = uvloop.run(
         run(
             given.port,
-            request.encode(),
+            request.encode() + body,
             count=given.requests,
             connections=given.connections,
             body_bytes=given.body_bytes,

@@ -1,6 +1,7 @@
 """Load on one gateway: a fixed number of requests, from wrk where it is installed, else from our generator."""
 
 import asyncio
+import base64
 import http.client
 import json
 import shutil
@@ -29,6 +30,8 @@ class Target(Struct, frozen=True, kw_only=True):
     port: int
     path: str
     authorization: str = ""
+    # What is posted; empty asks with GET.
+    body: bytes = b""
 
 
 class Figures(Struct, frozen=True, kw_only=True):
@@ -50,10 +53,13 @@ def sample(target: Target, tree: Any) -> int:
     """Ask a few times; returns the octets of the body. Raises RuntimeError unless status, type and tree are right."""
     connection = http.client.HTTPConnection("127.0.0.1", target.port, timeout=10)
     headers = {"authorization": target.authorization} if target.authorization else {}
+    method = "POST" if target.body else "GET"
+    if target.body:
+        headers["content-type"] = "application/json"
     sizes = set()
     try:
         for _ in range(_SAMPLES):
-            connection.request("GET", target.path, headers=headers)
+            connection.request(method, target.path, body=target.body or None, headers=headers)
             reply = connection.getresponse()
             body = reply.read()
             if reply.status != 200:
@@ -86,7 +92,7 @@ async def load(
     """
     command = (
         _wrk(target, requests, connections)
-        if generator == "wrk"
+        if generator == "wrk" and not target.body
         else _own(target, requests, connections, body_bytes)
     )
     async with (
@@ -98,7 +104,7 @@ async def load(
         while (line := await output.readline()) and line.strip() != b"stopped":
             pass
         at_end()
-        if generator == "wrk":
+        if command[0] == "wrk":
             # Its main thread sleeps for the whole duration; an interrupt ends that.
             child.process.send_signal(signal.SIGINT)
         rest = await output.read()
@@ -122,6 +128,7 @@ def _own(target: Target, requests: int, connections: int, body_bytes: int) -> li
     command = [sys.executable, "-m", "benchmarks.generator", "--port", str(target.port)]
     command += ["--path", target.path, "--requests", str(requests)]
     command += ["--connections", str(connections), "--body-bytes", str(body_bytes)]
+    command += ["--body", base64.b64encode(target.body).decode()]
     return [*command, "--authorization", target.authorization]
 
 

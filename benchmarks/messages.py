@@ -1,4 +1,4 @@
-"""The three canned replies, made from `protos/bench/v1/bench.proto`: wire octets and the JSON they stand for."""
+"""The canned replies and one body to post, of `bench.proto`: wire octets and the JSON they stand for."""
 
 import json
 from importlib.util import find_spec
@@ -7,7 +7,7 @@ from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
 from grpc_tools import protoc
-from msgspec import Struct
+from msgspec import Struct, structs
 
 __all__ = ["PROTOS", "SERVICE", "SIZES", "Canned", "canned_replies", "compile_protos"]
 
@@ -22,7 +22,7 @@ class Canned(Struct, frozen=True, kw_only=True):
     """One method of the canned upstream, the REST path that is mapped to it, and its reply.
 
     `message` is the reply's wire form, `tree` the same as a JSON tree (every gateway's reply must
-    parse to it), `json_bytes` the size of its compact text.
+    parse to it), `json_bytes` the size of its compact text. `body` is what is posted; empty for GET.
     """
 
     size: str
@@ -31,6 +31,7 @@ class Canned(Struct, frozen=True, kw_only=True):
     message: bytes
     tree: Any
     json_bytes: int
+    body: bytes = b""
 
 
 def compile_protos(folder: Path) -> Path:
@@ -64,13 +65,22 @@ def _package_of(module: str) -> Path:
 
 
 def canned_replies(descriptor_set: bytes) -> tuple[Canned, ...]:
-    """The methods with their replies, smallest first."""
+    """The methods with their replies, smallest first; `post` comes last."""
     files = descriptor_pb2.FileDescriptorSet.FromString(descriptor_set)
     pool = descriptor_pool.DescriptorPool()
     for file in files.file:
         pool.Add(file)
     make = message_factory.GetMessageClass(pool.FindMessageTypeByName("bench.v1.Order"))
-    return tuple(_canned(size, make) for size in SIZES)
+    gets = tuple(_canned(size, make) for size in SIZES)
+    small, medium = gets[0], gets[1]
+    post = structs.replace(
+        small,
+        size="post",
+        rest_path="/v1/orders",
+        grpc_path=f"/{SERVICE}/PlaceOrder",
+        body=json.dumps(medium.tree, separators=(",", ":"), ensure_ascii=False).encode(),
+    )
+    return (*gets, post)
 
 
 def _canned(size: str, make: Any) -> Canned:

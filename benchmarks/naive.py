@@ -10,14 +10,14 @@ from importlib import import_module
 
 import grpc
 import uvicorn
-from fastapi import FastAPI, Response
-from google.protobuf.json_format import MessageToJson
+from fastapi import FastAPI, Request, Response
+from google.protobuf.json_format import MessageToJson, Parse
 
 __all__ = ["main", "make_app"]
 
 
 def make_app(upstream: str) -> FastAPI:
-    """The gateway: three routes, one channel."""
+    """The gateway: a route a method, one channel."""
     messages = import_module("bench.v1.bench_pb2")
     stubs = import_module("bench.v1.bench_pb2_grpc")
 
@@ -40,6 +40,13 @@ def make_app(upstream: str) -> FastAPI:
 
     for size in ("small", "medium", "large"):
         app.get(f"/v1/{size}/{{order_id}}")(route(f"Get{size.capitalize()}"))
+
+    @app.post("/v1/orders")
+    async def place_order(request: Request) -> Response:
+        asked = Parse(await request.body(), messages.Order())
+        order = await app.state.orders.PlaceOrder(asked, timeout=5)
+        return Response(MessageToJson(order, indent=None), media_type="application/json")
+
     return app
 
 

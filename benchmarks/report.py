@@ -10,15 +10,24 @@ from msgspec import Struct
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.chart import Group, chart
 from benchmarks.machine import Machine
 
-__all__ = ["BAR", "Report", "Row", "SingleRun", "bar_text", "markdown", "rows_of", "show", "write"]
+__all__ = [
+    "Report",
+    "Row",
+    "SingleRun",
+    "bar_text",
+    "goal_lines",
+    "markdown",
+    "rows_of",
+    "show",
+    "write",
+]
 
 RESULTS = Path(__file__).resolve().parent / "results"
-# Ours with policies, against Envoy with its policies, reply of 1.7 KB.
-BAR = 1.6
 _BAR_SIZE = "medium"
-_SIZE_TITLES = {"small": "0.35 KB", "medium": "1.7 KB", "large": "15.6 KB"}
+_SIZE_TITLES = {"small": "0.35 KB", "medium": "1.7 KB", "large": "15.6 KB", "post": "POST 1.7 KB"}
 
 
 class SingleRun(Struct, frozen=True, kw_only=True):
@@ -38,6 +47,7 @@ class SingleRun(Struct, frozen=True, kw_only=True):
     p50_us: int
     p99_us: int
     body_bytes: int
+    memory_mb: float = 0.0
 
 
 class Report(Struct, frozen=True, kw_only=True):
@@ -83,16 +93,72 @@ def rows_of(report: Report, titles: Iterable[tuple[str, str, str]]) -> list[Row]
 
 def bar_text(rows: Sequence[Row]) -> str:
     """Ours against Envoy, policies on, at 1.7 KB; empty if one of them was not measured."""
-    medians = {
-        row.contender: row.cpu_us[_BAR_SIZE][0]
-        for row in rows
-        if row.mode == "policies" and _BAR_SIZE in row.cpu_us
-    }
-    if not {"ours", "envoy"} <= medians.keys():
-        return ""
-    ratio = medians["ours"] / medians["envoy"]
-    verdict = "within" if ratio <= BAR else "above"
-    return f"policies on, 1.7 KB: {ratio:.2f}x of Envoy's CPU, {verdict} the bar of {BAR}x"
+    ratio = _ratio(rows, ("ours", "policies", _BAR_SIZE), ("envoy", "policies", _BAR_SIZE))
+    return "" if ratio is None else f"policies on, 1.7 KB: {ratio:.2f}x of Envoy's CPU"
+
+
+class Goal(Struct, frozen=True):
+    """What one figure should be of another: both as (contender, mode, size), `most` the ratio."""
+
+    what: str
+    ours: tuple[str, str, str]
+    other: tuple[str, str, str]
+    most: float
+
+
+def _against_envoy(mode: str, size: str, most: float) -> Goal:
+    what = f"{mode}, {_SIZE_TITLES[size]}, of Envoy's"
+    return Goal(what, ("ours", mode, size), ("envoy", mode, size), most)
+
+
+GOALS = (
+    _against_envoy("plain", "small", 0.50),
+    _against_envoy("plain", "medium", 0.58),
+    _against_envoy("plain", "large", 0.75),
+    _against_envoy("policies", "small", 0.62),
+    _against_envoy("policies", "medium", 0.62),
+    _against_envoy("policies", "large", 0.70),
+    _against_envoy("policies", "post", 0.65),
+    Goal(
+        "10,000 routes, of 10 routes",
+        ("ours", "routes-10000", "small"),
+        ("ours", "routes-10", "small"),
+        1.2,
+    ),
+)
+# Buckets in a store instead of the node's memory: so many microseconds more at the most.
+STORE_GOAL_US = 10.0
+
+
+def _median(rows: Sequence[Row], key: tuple[str, str, str]) -> float | None:
+    for row in rows:
+        if (row.contender, row.mode) == key[:2] and key[2] in row.cpu_us:
+            return row.cpu_us[key[2]][0]
+    return None
+
+
+def _ratio(
+    rows: Sequence[Row], ours: tuple[str, str, str], other: tuple[str, str, str]
+) -> float | None:
+    above, below = _median(rows, ours), _median(rows, other)
+    return None if above is None or below is None else above / below
+
+
+def goal_lines(rows: Sequence[Row]) -> list[str]:
+    """The goals that this report can judge, as lines of a Markdown table."""
+    lines = []
+    for goal in GOALS:
+        ratio = _ratio(rows, goal.ours, goal.other)
+        if ratio is not None:
+            verdict = "met" if ratio <= goal.most else "missed"
+            lines.append(f"| {goal.what} | {ratio:.2f}x | {goal.most:.2f}x | {verdict} |")
+    near = _median(rows, ("ours", "policies", _BAR_SIZE))
+    far = _median(rows, ("ours", "redis", _BAR_SIZE))
+    if near is not None and far is not None:
+        verdict = "met" if far - near <= STORE_GOAL_US else "missed"
+        what = "buckets in Valkey, more than in memory"
+        lines.append(f"| {what} | {far - near:+.0f} us | {STORE_GOAL_US:+.0f} us | {verdict} |")
+    return lines
 
 
 def show(report: Report, rows: Sequence[Row]) -> None:
@@ -106,7 +172,7 @@ def show(report: Report, rows: Sequence[Row]) -> None:
     for row in rows:
         table.add_row(row.title, *(_cell(row, size) for size in _SIZE_TITLES))
     console.print(table)
-    for line in _footing(report, rows):
+    for line in (*goal_lines(rows), *_footing(report, rows)):
         console.print(line, markup=False)
 
 
@@ -124,6 +190,9 @@ def markdown(report: Report, rows: Sequence[Row]) -> str:
     for row in rows:
         cells = " | ".join(_cell(row, size) for size in _SIZE_TITLES)
         lines.append(f"| {row.title} | {cells} |")
+    goals = goal_lines(rows)
+    if goals:
+        lines += ["", "| ratio within this run | is | goal | |", "|---|---:|---:|---|", *goals]
     lines += ["", *(f"- {line}" for line in _footing(report, rows)), ""]
     return "\n".join(lines)
 
@@ -162,6 +231,21 @@ def _footing(report: Report, rows: Sequence[Row]) -> list[str]:
     return [line for line in lines if line]
 
 
+def _groups(rows: Sequence[Row]) -> list[Group]:
+    """The bars of the chart: a group a size, plain and with policies, of those that have rivals in it."""
+    groups = []
+    for mode in ("plain", "policies"):
+        for size, title in _SIZE_TITLES.items():
+            bars = {
+                row.contender: row.cpu_us[size][0]
+                for row in rows
+                if row.mode == mode and row.contender in {"ours", "envoy"} and size in row.cpu_us
+            }
+            if len(bars) > 1:
+                groups.append(Group(f"{title} {'+ policies' if mode == 'policies' else ''}", bars))
+    return groups
+
+
 def write(report: Report, rows: Sequence[Row], *, is_latest: bool) -> Path:
     """Write the JSON, and `latest.md` if this run is to be the one that is shown; returns the JSON's path."""
     RESULTS.mkdir(exist_ok=True)
@@ -170,4 +254,5 @@ def write(report: Report, rows: Sequence[Row], *, is_latest: bool) -> Path:
     target.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
     if is_latest:
         (RESULTS / "latest.md").write_text(markdown(report, rows), encoding="utf-8")
+        (RESULTS / "latest.svg").write_text(chart(_groups(rows)), encoding="utf-8")
     return target
