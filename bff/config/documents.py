@@ -38,6 +38,12 @@ class Placed(Struct, Generic[M], frozen=True, eq=False):
         """
         return self._place(path, at_key=at_key)[1]
 
+    def where_text(self, *path: str | int) -> Where:
+        """Where the first character of a text stands, behind its quote if it has one."""
+        source, where = self._place(path, at_key=False)
+        is_quoted = source.line(where.line)[where.column - 1 : where.column] in {'"', "'"}
+        return Where(where.file, where.line, where.column + 1) if is_quoted else where
+
     def problem(
         self,
         message: str,

@@ -10,9 +10,17 @@ from bff.core.problems import Problem, Where, nearest
 from bff.core.schema import HttpBinding, Method, Service
 from bff.snapshot.findings import Findings
 from bff.transcoding.descriptors import Descriptors
-from bff.transcoding.http_rules import unbound_binding
+from bff.transcoding.http_rules import shadowed_names, unbound_binding
 
-__all__ = ["Entry", "bindings_of", "entries_of", "is_unbound", "rule_problem", "service_of"]
+__all__ = [
+    "Entry",
+    "bindings_of",
+    "entries_of",
+    "hidden_names",
+    "is_unbound",
+    "rule_problem",
+    "service_of",
+]
 
 _VERBS = ("get", "put", "post", "delete", "patch")
 # Keys of a route that are no policies: an exact entry has those of the wildcard that it does not write.
@@ -128,6 +136,16 @@ def is_unbound(entry: Entry, binding: HttpBinding) -> bool:
     return binding == unbound_binding(entry.method)
 
 
+def hidden_names(method: Method, binding: HttpBinding) -> Iterator[Problem]:
+    """Which fields the query of a rule can name by their JSON name alone: warnings."""
+    for kind, field, other in shadowed_names(method.input) if binding.body != "*" else ():
+        message = (
+            f'"{field.name}" of {kind} is the JSON name of "{other.name}", so in a query it is '
+            f'that field; "{field.name}" itself is "{field.json_name}"'
+        )
+        yield rule_problem(binding, message)
+
+
 def rule_problem(binding: HttpBinding, message: str, column: int = 1) -> Problem:
     """What is wrong with a rule, at the place where it is written; `column` counts within its pattern."""
     where = binding.where
@@ -147,7 +165,7 @@ def _binding_of(
                 template=template,
                 body=rule.body or "",
                 response_body=rule.response_body or "",
-                where=file.where("routes", index, *path, verb),
+                where=file.where_text("routes", index, *path, verb),
             )
     if rule.custom is not None:
         return HttpBinding(
@@ -155,7 +173,7 @@ def _binding_of(
             template=rule.custom.path,
             body=rule.body or "",
             response_body=rule.response_body or "",
-            where=file.where("routes", index, *path, "custom"),
+            where=file.where_text("routes", index, *path, "custom", "path"),
         )
     return None
 

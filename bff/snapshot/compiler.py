@@ -27,6 +27,7 @@ from bff.snapshot.findings import Findings
 from bff.snapshot.graphql import GraphqlCompiler
 from bff.snapshot.parts import Lease, Parts
 from bff.snapshot.policies import PolicyCompiler
+from bff.snapshot.reserved import reserved_paths
 from bff.snapshot.routes import RouteCompiler, ServedBinding
 from bff.snapshot.screens import ScreenCompiler
 from bff.snapshot.stores import store_settings
@@ -87,6 +88,7 @@ class Compiler:
         upstreams = UpstreamCompiler(gateway, self._parts, lease, find)
         trie: RouteTrie[CompiledRoute] = RouteTrie()
         sockets: RouteTrie[CompiledRoute] = RouteTrie()
+        reserved = reserved_paths(whole)
         routes = RouteCompiler(
             gateway=gateway,
             descriptors=descriptors,
@@ -95,6 +97,7 @@ class Compiler:
             upstreams=upstreams,
             trie=trie,
             sockets=sockets,
+            reserved=reserved,
             find=find,
         )
         for service in document.services:
@@ -103,7 +106,9 @@ class Compiler:
         if document is whole:
             # Without some types nobody can tell a wrong name from one that is still to come.
             upstreams.check_operation_names(routes.methods_at)
-        screens = ScreenCompiler(gateway=gateway, routes=routes, policies=policies, find=find)
+        screens = ScreenCompiler(
+            gateway=gateway, routes=routes, policies=policies, reserved=reserved, find=find
+        )
         compiled_routes = [binding.route for binding in routes.served] + routes.protocols.routes
         for aggregate in document.aggregates:
             screen = screens.compile(aggregate, trie)

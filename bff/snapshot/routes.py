@@ -7,13 +7,14 @@ from bff.config.gateway import GatewayFile
 from bff.config.presets import SwitchInForce
 from bff.config.routes import ServiceFile
 from bff.config.switches import Stream
-from bff.core.problems import Problem
+from bff.core.problems import Problem, Where
 from bff.core.schema import HttpBinding, Method, Service
 from bff.pipeline.route import CompiledRoute
 from bff.snapshot.bindings import (
     Entry,
     bindings_of,
     entries_of,
+    hidden_names,
     is_unbound,
     rule_problem,
     service_of,
@@ -24,6 +25,7 @@ from bff.snapshot.levels import Levels, gateway_switch_level
 from bff.snapshot.one_route import make_route
 from bff.snapshot.policies import AuthLevel, PolicyCompiler
 from bff.snapshot.protocols import ProtocolCompiler
+from bff.snapshot.reserved import ReservedPaths
 from bff.snapshot.switches import RouteSwitches, SwitchCompiler, reads_path
 from bff.snapshot.upstreams import UpstreamCompiler
 from bff.snapshot.works import Rule, WorkCompiler
@@ -74,9 +76,11 @@ class RouteCompiler:
         upstreams: UpstreamCompiler,
         trie: RouteTrie[CompiledRoute],
         sockets: RouteTrie[CompiledRoute],
+        reserved: ReservedPaths,
         find: Findings,
     ) -> None:
         self._gateway = gateway
+        self._reserved = reserved
         self._descriptors = descriptors
         self._policies = policies
         self._upstreams = upstreams
@@ -84,6 +88,8 @@ class RouteCompiler:
         self._sockets = sockets
         self._find = find
         self._ids: dict[str, Problem] = {}
+        # Where the rule of each route stands, by its id.
+        self._places: dict[str, Where] = {}
         # How many routes of a method have no name of their own, by upstream and path.
         self._unnamed: dict[tuple[str, str], int] = {}
         # Rules of methods without a rule: they wait until every other rule has its path.
@@ -129,6 +135,10 @@ class RouteCompiler:
             for served in self.served
             if served.switches.values.show_errors
         } | self.protocols.shown_errors
+
+    def place_of(self, route: CompiledRoute) -> str:
+        """Where a route's rule is written; its id where that is no rule of a service."""
+        return str(self._places.get(route.id, route.id))
 
     def compile(self, file: Placed[ServiceFile]) -> None:
         """All routes of one service file, and its methods for aggregates and GraphQL."""
@@ -236,7 +246,10 @@ class RouteCompiler:
         )
         for problem in found:
             self._find.note(problem)
-        return None if found else template
+        owner = self._reserved.owner_of(template)
+        if owner is not None:
+            self._find.note(rule_problem(binding, f"{binding.template} belongs to {owner}"))
+        return None if found or owner else template
 
     def _compile_rule(self, rule: Rule, switches: RouteSwitches) -> None:
         entry, binding, method = rule.entry, rule.binding, rule.entry.method
@@ -261,13 +274,16 @@ class RouteCompiler:
         if held is not None:
             message = (
                 f"{binding.method} {binding.template} is served by {held.operation} already "
-                f"({held.method} {held.template})"
+                f"({held.method} {held.template}, {self.place_of(held)})"
             )
             self._find.note(rule_problem(binding, message))
             return
+        self._places[compiled.id] = binding.where
         self._claim_id(entry, compiled.id)
         if rule.levels.of_route("websocket"):
             self._serve_socket(rule, compiled)
+        for hidden in hidden_names(method, binding):
+            self._find.warn(hidden)
         kinds, scopes = self._policies.credentials(auth_levels)
         self.served.append(
             ServedBinding(

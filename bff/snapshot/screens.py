@@ -17,6 +17,7 @@ from bff.pipeline.route import CompiledRoute, InnerOperation
 from bff.pipeline.screens import Screen
 from bff.snapshot.findings import Findings
 from bff.snapshot.policies import AuthLevel, LimitLevel, PolicyCompiler, policy_names
+from bff.snapshot.reserved import ReservedPaths
 from bff.snapshot.routes import RouteCompiler
 from bff.transcoding.openapi import OpenApiOperation
 from bff.transcoding.path_template import Template, TemplateError, parse_template
@@ -40,8 +41,10 @@ class ScreenCompiler:
         gateway: Placed[GatewayFile],
         routes: RouteCompiler,
         policies: PolicyCompiler,
+        reserved: ReservedPaths,
         find: Findings,
     ) -> None:
+        self._reserved = reserved
         self._gateway = gateway
         self._routes = routes
         self._policies = policies
@@ -91,7 +94,8 @@ class ScreenCompiler:
         if held is not None:
             self._find.add(
                 file,
-                f"{method} {template.text} is served by {held.id} already",
+                f"{method} {template.text} is served by {held.id} already"
+                f" ({held.method} {held.template}, {self._routes.place_of(held)})",
                 "aggregate",
             )
             return None
@@ -102,10 +106,14 @@ class ScreenCompiler:
 
     def _template(self, file: Placed[AggregateFile], text: str) -> Template | None:
         try:
-            return parse_template(text)
+            template = parse_template(text)
         except TemplateError as error:
             self._find.add(file, f"{text}: {error.message}", "aggregate")
             return None
+        owner = self._reserved.owner_of(template)
+        if owner is not None:
+            self._find.add(file, f"{text} belongs to {owner}", "aggregate")
+        return template if owner is None else None
 
     def _specs(self, file: Placed[AggregateFile]) -> list[SourceSpec] | None:
         specs = []

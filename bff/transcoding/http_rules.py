@@ -21,6 +21,7 @@ __all__ = [
     "check_binding",
     "compile_binding",
     "find_field_path",
+    "shadowed_names",
     "unbound_binding",
 ]
 
@@ -39,6 +40,10 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _NEVER: Final = frozenset({"CONNECT", "TRACE"})
 # AIP-127 and RFC 9110 9.3: content of these requests has no defined meaning.
 _WITHOUT_BODY: Final = frozenset({"GET", "HEAD", "DELETE"})
+
+
+# By repeated and map: what has no one place for a field below it.
+_KIND_OF: Final = {(True, False): "repeated", (False, True): "a map", (True, True): "a map"}
 
 
 class CompiledBinding(Struct, frozen=True, kw_only=True):
@@ -126,7 +131,8 @@ def find_field_path(message: MessageType, names: Sequence[str]) -> tuple[Field, 
     for name in names:
         if within is None:
             above = ".".join(names[: len(found)])
-            raise BindingFault(f'"{above}" is no single message, so "{name}" cannot be set in it')
+            kind = _KIND_OF.get((found[-1].repeated, found[-1].is_map), "no message")
+            raise BindingFault(f'"{above}" is {kind}, so "{name}" cannot be set in it')
         field = within.by_name.get(name)
         if field is None:
             close = nearest(name, (known.name for known in within.fields))
@@ -135,6 +141,24 @@ def find_field_path(message: MessageType, names: Sequence[str]) -> tuple[Field, 
         found.append(field)
         within = None if field.repeated or field.is_map else field.message
     return tuple(found)
+
+
+def shadowed_names(message: MessageType) -> Iterator[tuple[str, Field, Field]]:
+    """Proto names that are another field's JSON name, at any depth: (type, the field, the other).
+
+    As a key of a query such a name is the other field's.
+    """
+    waiting, seen = [message], {message.full_name}
+    while waiting:
+        here = waiting.pop()
+        for field in here.fields:
+            other = here.by_name[field.name]
+            if other is not field:
+                yield here.full_name, field, other
+            below = field.message
+            if below is not None and below.full_name not in seen:
+                seen.add(below.full_name)
+                waiting.append(below)
 
 
 def _method_faults(binding: HttpBinding, *, body_allowed: bool) -> Iterator[BindingFault]:
@@ -216,5 +240,7 @@ def _top_field(message: MessageType, key: str, name: str) -> Field:
 
 def _problem(method: Method, binding: HttpBinding, fault: BindingFault) -> Problem:
     where = binding.where if binding.where != Where("") else method.where
+    if fault.column and binding.where.line:
+        where = Where(where.file, where.line, where.column + fault.column - 1)
     column = f' (column {fault.column} of "{binding.template}")' if fault.column else ""
     return Problem(where, f"{method.service}.{method.name}: {fault.message}{column}", fault.hint)

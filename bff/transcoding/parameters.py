@@ -308,6 +308,8 @@ class ParameterTable:
             if field is None:
                 if self._switches.query_unknown == "ignore":
                     return None
+                if name.partition("[")[0] in message.by_name and "[" in name:
+                    raise _Refused("INVALID_PARAMETER", "has brackets that are no key of a map")
                 near = one_edit_away(name, tuple(message.by_name))
                 text = f"is not known; did you mean {near}?" if near else "is not known"
                 raise _Refused("UNKNOWN_PARAMETER", text)

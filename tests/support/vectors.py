@@ -31,9 +31,9 @@ default the file's only one) as exactly these octets, and on to a service:
 | `says` | texts that stand in the reply's body |
 
 One with a **template** (`template: "/{}"`) is a mapping with this path, which `bff check` must refuse
-with `says`, pointing at `column` of the template; with `sound: true` it must pass. One with **load**
-gives the list under `routes:` as text, and `at: [line, column]` counts in it. `rpc`, `method`, `body`
-and `service` (keys of the service file) say more about either.
+with `says`, pointing at `column` of the template. With `sound: true` it must pass, with `warns` pass
+and say these texts. One with **load** gives the list under `routes:` as text, and `at: [line, column]`
+counts in it. `rpc`, `method`, `body` and `service` (keys of the service file) say more about either.
 """
 
 import base64
@@ -104,6 +104,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     load: str | None = None
     at: tuple[int, int] | None = None
     sound: bool = False
+    warns: list[str] = []
     method: str = "get"
     service: dict[str, Any] = {}
 
@@ -218,10 +219,11 @@ def mapping_of(row: Row, types: Path) -> tuple[dict[str, str], tuple[int, int] |
     if row.load is not None:
         text, at = row.load, row.at and (row.at[0] + len(head), row.at[1])
     else:
+        template = _repeated(row.template or "")
         body = f", body: {json.dumps(row.body)}" if row.body else ""
         before = f"  - {{rpc: {row.rpc or 'Get'}, {row.method}: "
-        text = f"{before}{json.dumps(row.template, ensure_ascii=False)}{body}}}\n"
-        # A quoted text begins at its quote, and the column in the template counts from there.
-        at = (len(head) + 1, len(before) + (row.column or 1)) if row.column else None
+        text = f"{before}{json.dumps(template, ensure_ascii=False)}{body}}}\n"
+        # One more for the quote.
+        at = (len(head) + 1, len(before) + 1 + row.column) if row.column else None
     files["cook.yaml"] = "\n".join([*head, text])
     return files, at

@@ -1,5 +1,6 @@
 """Bindings against descriptors, edge by edge."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -61,9 +62,9 @@ REFUSED = [
     ("24", "GET /{page_size}/{pageSize}", "", "", '"pageSize" is bound twice'),
     ("24", "GET /{ids}", "", "", 'p.v1.In has no field "ids" (column 2 of "/{ids}"); nearest: id'),
     ("24", "GET /{book.nam}", "", "", 'p.v1.Book has no field "nam"'),
-    ("24", "GET /{books.name}", "", "", '"books" is no single message'),
-    ("24", "GET /{by_name.name}", "", "", '"by_name" is no single message'),
-    ("24", "GET /{id.name}", "", "", '"id" is no single message'),
+    ("24", "GET /{books.name}", "", "", '"books" is repeated'),
+    ("24", "GET /{by_name.name}", "", "", '"by_name" is a map'),
+    ("24", "GET /{id.name}", "", "", '"id" is no message'),
     ("25", "GET /{tags}", "", "", '"tags" is repeated'),
     ("25", "GET /{by_name}", "", "", '"by_name" is a map'),
     ("25", "GET /{book}", "", "", '"book" is a p.v1.Book'),
@@ -100,7 +101,7 @@ def test_binding_is_refused(
 
     assert compiled is None
     assert len(problems) == 1
-    assert problems[0].startswith("a.proto:7:3: p.v1.S.Do: ")
+    assert re.match(r"a\.proto:7:\d+: p\.v1\.S\.Do: ", problems[0])
     assert words in problems[0]
 
 
