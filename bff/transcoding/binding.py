@@ -2,7 +2,7 @@
 
 All choices are made by `compile_binder`; a request only looks up setters. Values of path and query
 never pass through a message object: each setter turns a text straight into wire octets, and equal
-octets are equal values. How a text becomes a value: `scalars`. Keys of the query: `parameters`.
+octets are equal values. How a text becomes a value: `scalars`. Keys of the query: `query_text`, `parameters`.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,8 @@ from bff.transcoding.bodies import ReadBody, compile_body
 from bff.transcoding.enum_names import check_enums
 from bff.transcoding.json_codec import Codec
 from bff.transcoding.masks import MaskInference, compile_mask_inference
-from bff.transcoding.parameters import Faults, ParameterTable, split_query
+from bff.transcoding.parameters import ParameterTable
+from bff.transcoding.query_text import Faults, split_query
 from bff.transcoding.scalars import Unfit
 from bff.transcoding.setters import Part, Setter, assemble, compile_setter
 from bff.transcoding.switches import STRICT, Switches
@@ -85,6 +86,7 @@ class Binder:
         self._only = captures[0].piece if self._is_flat and len(captures) == 1 else None
         in_order = sorted(range(len(captures)), key=lambda index: captures[index].path)
         self._pieces = tuple((index, captures[index].piece) for index in in_order)
+        self._places = tuple((captures[at].path, at, captures[at].piece) for at in in_order)
 
     def bind(self, captures: Sequence[str], query: bytes, body: bytes) -> bytes:
         """The request message as wire octets.
@@ -92,14 +94,11 @@ class Binder:
         `captures` are the decoded texts of the path's variables in their order, `query` the raw
         octets after `?`. Raises ClientError with every fault of path and query, or the body's first.
         """
-        if not query and not body and self._is_flat:
-            try:
-                if self._only is not None:
-                    return self._only(captures[0])
-                return b"".join([piece(captures[index]) for index, piece in self._pieces])
-            except Unfit:
-                pass  # read once more below, where each fault gets its name
-        elif body and self._read_body is None:
+        if not body:
+            message = self._bind_plain(captures, query)
+            if message is not None:
+                return message
+        elif self._read_body is None:
             raise ClientError("BODY_NOT_ALLOWED")
         parts, asked = self._bind_texts(captures, query)
         if body and self._read_body is not None:
@@ -112,6 +111,28 @@ class Binder:
             parts += asked
         if len(parts) > 1:
             parts.sort(key=itemgetter(0))
+        return assemble(parts)
+
+    def _bind_plain(self, captures: Sequence[str], query: bytes) -> bytes | None:
+        """The message where no two texts meet in one field or oneof; None for the longer way.
+
+        That way is also taken for faults, which get their names there.
+        """
+        try:
+            if not query and self._only is not None:
+                return self._only(captures[0])
+            asked = self._table.bind_plain(query, self._max_parameters) if query else {}
+            if asked is None:
+                return None
+            if self._is_flat and (not asked or max(map(len, asked)) == 1):
+                octets = [piece(captures[index]) for index, piece in self._pieces]
+                octets += asked.values()
+                return b"".join(octets)
+            parts = [(path, piece(captures[index])) for path, index, piece in self._places]
+        except Unfit:
+            return None
+        parts += asked.items()
+        parts.sort(key=itemgetter(0))
         return assemble(parts)
 
     def _bind_texts(self, captures: Sequence[str], query: bytes) -> tuple[list[Part], list[Part]]:

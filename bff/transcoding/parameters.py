@@ -1,108 +1,23 @@
-"""Query parameters: splitting, decoding, which field a key names, and every fault of a query at once."""
+"""Query parameters: which field a key names, its setter, and what conflicts with what."""
 
 import re
-from collections.abc import Sequence
-from urllib.parse import unquote_to_bytes
+from collections.abc import Callable, Sequence
 
-from bff.core.errors import ClientError, Violation
 from bff.core.schema import Field, MessageType
 from bff.transcoding.exact_json import one_edit_away
 from bff.transcoding.json_codec import Codec
+from bff.transcoding.query_text import Faults, decode_text
 from bff.transcoding.scalars import Unfit
 from bff.transcoding.setters import Part, Setter, compile_setter, is_leaf
 from bff.transcoding.switches import STRICT, Switches
 
-__all__ = ["MAX_DEPTH", "Faults", "ParameterTable", "split_query"]
+__all__ = ["MAX_DEPTH", "ParameterTable"]
 
 MAX_DEPTH = 16
 # Setters of deeper keys and maps are kept as they are met, so that a client cannot make us grow.
 _MAX_CACHED = 256
 
-_BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _MAP_KEY = re.compile(r"([^\[\]]+)\[([^\[\]]*)\]")
-
-
-class Faults:
-    """Every fault of one path and query; the first gives the reason (AIP-193 wants them together)."""
-
-    __slots__ = ("_reason", "_violations")
-
-    def __init__(self) -> None:
-        self._reason = ""
-        self._violations: list[Violation] = []
-
-    def add(self, reason: str, name: str, text: str) -> None:
-        self._reason = self._reason or reason
-        self._violations.append(Violation(name[:200], text))
-
-    def raise_if_any(self) -> None:
-        """Raise ClientError with all that was added."""
-        if not self._violations:
-            return
-        first = self._violations[0].field
-        metadata = {"field" if self._reason == "INVALID_FIELD" else "parameter": first}
-        raise ClientError(self._reason, metadata=metadata, violations=tuple(self._violations))
-
-
-def split_query(
-    query: bytes, limit: int, faults: Faults, switches: Switches = STRICT
-) -> list[tuple[str, str]]:
-    """Decoded keys and texts in order: split at `&`, then at the first `=`; `+` is a space.
-
-    Raises ClientError TOO_MANY_PARAMETERS above `limit`. What cannot be decoded goes to `faults`.
-    """
-    is_strict = switches.query_flag == "empty" and switches.query_plus == "space"
-    if is_strict and b"%" not in query and b"+" not in query and query.isascii():
-        pairs = _split_plain(query.decode("ascii"), faults)
-    else:
-        pairs = _split_encoded(query, faults, switches)
-    if len(pairs) > limit:
-        raise ClientError("TOO_MANY_PARAMETERS", metadata={"limit": str(limit)})
-    if switches.nul == "reject":
-        for name, value in pairs:
-            if "\0" in name or "\0" in value:
-                faults.add("INVALID_PARAMETER", name.replace("\0", "?"), "holds U+0000")
-    return pairs
-
-
-def _split_plain(query: str, faults: Faults) -> list[tuple[str, str]]:
-    pairs: list[tuple[str, str]] = []
-    for part in query.split("&"):
-        key, _, text = part.partition("=")
-        if key:
-            pairs.append((key, text))
-        elif part:
-            faults.add("INVALID_PARAMETER", "", "has no name")
-    return pairs
-
-
-def _split_encoded(query: bytes, faults: Faults, switches: Switches) -> list[tuple[str, str]]:
-    pairs: list[tuple[str, str]] = []
-    if switches.query_plus == "literal":
-        query = query.replace(b"+", b"%2B")
-    for part in query.split(b"&"):
-        key, equals, text = part.partition(b"=")
-        if not part or (not equals and switches.query_flag == "skip"):
-            continue
-        try:
-            pair = (_decoded(key), _decoded(text))
-        except Unfit as error:
-            faults.add("INVALID_PARAMETER", key.decode("ascii", "replace"), str(error))
-            continue
-        if key:
-            pairs.append(pair)
-        else:
-            faults.add("INVALID_PARAMETER", "", "has no name")
-    return pairs
-
-
-def _decoded(octets: bytes) -> str:
-    if _BAD_ESCAPE.search(octets):
-        raise Unfit("has a bad percent-encoding")
-    try:
-        return unquote_to_bytes(octets.replace(b"+", b" ")).decode()
-    except UnicodeDecodeError as error:
-        raise Unfit("is not UTF-8") from error
 
 
 class _Refused(Exception):
@@ -215,6 +130,11 @@ class ParameterTable:
         self._setters: dict[str, Setter] = {}
         if self._body != "*":
             self._fill()
+        # Keys that meet no other text on the way to their field, and what to do with theirs.
+        self._plain: dict[str, tuple[tuple[int, ...], Callable[[str], bytes]]] = {}
+        self._has_plain = switches.query_flag == "empty" and switches.query_plus == "space"
+        for key, setter in self._setters.items():
+            self._keep_plain(key, setter)
 
     def bind(
         self,
@@ -246,6 +166,32 @@ class ParameterTable:
                 faults.add(refused.reason, key, refused.text)
         return [part for part in reading.held.values() if part is not None], reading.overruled
 
+    def bind_plain(self, query: bytes, limit: int) -> dict[tuple[int, ...], bytes] | None:
+        """Octets by place for a query of plain keys, each given once: what most queries are.
+
+        None where anything needs the closer look of `bind`, faults included. Raises Unfit likewise.
+        """
+        if not query.isascii():
+            return None
+        text = query.decode("ascii")
+        is_encoded = "%" in text or "+" in text
+        if is_encoded and self._switches.nul == "reject":
+            return None
+        plain = self._plain
+        held: dict[tuple[int, ...], bytes] = {}
+        for pair in text.split("&"):
+            key, _, value = pair.partition("=")
+            known = plain.get(key)
+            if known is None:
+                return None
+            path, piece = known
+            if path in held:
+                return None
+            if is_encoded and ("%" in value or "+" in value):
+                value = decode_text(value.encode())
+            held[path] = piece(value)
+        return held if len(held) <= limit else None
+
     def setter_at(self, path: tuple[int, ...]) -> Setter:
         """The setter of a field that this table has bound, by its place."""
         message: MessageType | None = self._message
@@ -276,6 +222,7 @@ class ParameterTable:
             setter = found
             if len(self._cached) < _MAX_CACHED:
                 self._cached[key if entry is None else f"{name}[]"] = setter
+                self._keep_plain(key, setter)
         return setter, entry[2] if entry else ""
 
     def _resolve(self, key: str, *, is_entry: bool) -> Setter | None:
@@ -308,7 +255,8 @@ class ParameterTable:
             if field is None:
                 if self._switches.query_unknown == "ignore":
                     return None
-                if name.partition("[")[0] in message.by_name and "[" in name:
+                bare, bracket, _ = name.partition("[")
+                if bracket and bare in message.by_name and self._switches.query_map == "bracket":
                     raise _Refused("INVALID_PARAMETER", "has brackets that are no key of a map")
                 near = one_edit_away(name, tuple(message.by_name))
                 text = f"is not known; did you mean {near}?" if near else "is not known"
@@ -327,6 +275,10 @@ class ParameterTable:
                 self._keep((outer, inner))
         for field in bindable:
             self._keep((field,))
+
+    def _keep_plain(self, key: str, setter: Setter) -> None:
+        if self._has_plain and setter.is_plain and setter.path not in self._paths:
+            self._plain[key] = (setter.path, setter.piece)
 
     def _keep(self, fields: tuple[Field, ...]) -> None:
         if not is_leaf(fields[-1]) or fields[-1].is_map:

@@ -13,7 +13,7 @@ from bff.core.errors import ClientError, Violation
 from bff.core.exchange import Json
 from bff.core.schema import Field, MessageType
 from bff.transcoding.exact_json import one_edit_away
-from bff.transcoding.parameters import Faults, split_query
+from bff.transcoding.query_text import Faults, split_query
 from bff.transcoding.scalars import SCALAR_MESSAGES
 from bff.transcoding.setters import JSON_MESSAGES
 from bff.transcoding.switches import STRICT, Switches

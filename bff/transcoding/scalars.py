@@ -211,6 +211,9 @@ def _read_string(text: str) -> str:
 
 def _integer_reader(low: int, high: int) -> Parse:
     def read(text: str) -> int:
+        # Up to nine digits fit every kind; a first zero is for the exact reading to judge.
+        if len(text) < 10 and text.isascii() and text.isdigit() and text[0] != "0":
+            return int(text)
         return read_integer(text, low, high)
 
     return read
