@@ -10,7 +10,8 @@ from msgspec import structs
 from bff.core.errors import ClientError, Violation
 from bff.core.schema import Field, MessageType
 from bff.transcoding.json_codec import Codec
-from bff.transcoding.parameters import ParameterTable
+from bff.transcoding.leaf import Leaf
+from bff.transcoding.parameters import MAX_CACHED, ParameterTable
 from bff.transcoding.scalars import delimited, tag
 from bff.transcoding.setters import Part, Setter, assemble, is_leaf
 from bff.transcoding.switches import STRICT, Switches
@@ -75,6 +76,8 @@ class _MessageBody:
             "merge",
             "bind",
         }
+        # Places of the query inside the body's message, as they are met.
+        self._met: dict[tuple[int, ...], tuple[Setter, Leaf]] = {}
         depth = len(prefix)
         self._leaves = tuple(
             (index, setter, codec.leaf(message.full_name, tuple(setter.name.split(".")[depth:])))
@@ -128,12 +131,19 @@ class _MessageBody:
                 inner.append((path[depth:], octets))
         return inner, outer
 
-    def _query_holds(self, found: Any, path: tuple[int, ...], octets: bytes) -> bool:
+    def _meet(self, path: tuple[int, ...]) -> tuple[Setter, Leaf]:
         setter = self._table.setter_at(path)
+        names = tuple(setter.name.split(".")[len(self._prefix) :])
+        met = setter, self._codec.leaf(self._full_name, names)
+        # Bounded as the setters of deep keys are: types that hold themselves have no end of places.
+        if len(self._met) < MAX_CACHED:
+            self._met[path] = met
+        return met
+
+    def _query_holds(self, found: Any, path: tuple[int, ...], octets: bytes) -> bool:
+        setter, leaf = self._met.get(path) or self._meet(path)
         if setter.field.repeated or setter.field.is_map:
             return True
-        names = tuple(setter.name.split(".")[len(self._prefix) :])
-        leaf = self._codec.leaf(self._full_name, names)
         own, excluded = leaf.get(found), setter.oneofs and leaf.is_excluded(found)
         if own is None and not excluded:
             return True

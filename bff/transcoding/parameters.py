@@ -11,11 +11,11 @@ from bff.transcoding.scalars import Unfit
 from bff.transcoding.setters import Part, Setter, compile_setter, is_leaf
 from bff.transcoding.switches import STRICT, Switches
 
-__all__ = ["MAX_DEPTH", "ParameterTable"]
+__all__ = ["MAX_CACHED", "MAX_DEPTH", "ParameterTable"]
 
 MAX_DEPTH = 16
 # Setters of deeper keys and maps are kept as they are met, so that a client cannot make us grow.
-_MAX_CACHED = 256
+MAX_CACHED = 256
 
 _MAP_KEY = re.compile(r"([^\[\]]+)\[([^\[\]]*)\]")
 
@@ -220,7 +220,7 @@ class ParameterTable:
             if found is None:
                 return None, ""
             setter = found
-            if len(self._cached) < _MAX_CACHED:
+            if len(self._cached) < MAX_CACHED:
                 self._cached[key if entry is None else f"{name}[]"] = setter
                 self._keep_plain(key, setter)
         return setter, entry[2] if entry else ""
