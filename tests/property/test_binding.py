@@ -113,3 +113,57 @@ def test_path_wins_or_the_request_is_refused(path: str, body: str | None) -> Non
     else:
         assert TREE(wire).get("text", "") == path
         assert body in {None, "", path}
+
+
+_PLAIN = st.sampled_from(
+    [
+        "i32=1",
+        "i32=x",
+        "i32=007",
+        "i32=",
+        "u64=18446744073709551615",
+        "text=x",
+        "text=y",
+        "decoded=a+b",
+        "decoded=%C3%BC",
+        "decoded=%zz",
+        "decoded=%ff",
+        "flag=true",
+        "flag=1",
+        "boxedText=",
+        "boxed_text=q",
+        "maybe=0",
+        "single=1.5",
+        "octets=AQI",
+        "child.text=a",
+        "child.i32=0",
+        "child.child.text=b",
+        "child.child.maybe=0",
+        "tags=a",
+        "choiceText=a",
+        "choice_number=1",
+        "nope=1",
+        "=x",
+        "state=STATE_NEW",
+        "state=9",
+        "at=2024-01-02T03:04:05Z",
+        "labels[a]=1",
+    ]
+)
+
+
+def _outcome(query: str) -> object:
+    try:
+        return TREE(BY_QUERY.bind(("x",), query.encode(), b""))
+    except ClientError as error:
+        return error.reason, error.violations
+
+
+@pytest.mark.rule("transcoding.55", "transcoding.158")
+@settings(max_examples=500, deadline=None)
+@given(st.lists(_PLAIN, max_size=5))
+def test_a_parameter_that_is_skipped_changes_nothing(pairs: list[str]) -> None:
+    """A query of plain keys takes a shorter way than one with any other key; both end alike."""
+    query = "&".join(pairs)
+
+    assert _outcome(query) == _outcome(f"{query}&key=1")
