@@ -100,12 +100,11 @@ class BodyLimits(Struct, frozen=True, kw_only=True):
     """What bounds a body that is read in parts.
 
     `cap_bytes` in all. `paced`: it has to come within the time and at the rate of an upload; one
-    that is not is a conversation, and `idle_s` bounds its silences.
+    that is not is a conversation, whose silences are those of both sides and bounded elsewhere.
     """
 
     cap_bytes: int
     paced: bool = True
-    idle_s: float = 300.0
 
 
 class Request:

@@ -112,7 +112,7 @@ class Exchange(ABC):
             # When the rate over the window falls below the least one, if nothing more comes.
             slow_s = max(_RATE_WINDOW_S, window_bytes / _RATE_BYTES_PER_S) - window_s
             try:
-                async with asyncio.timeout(min(left_s, slow_s) if limits.paced else limits.idle_s):
+                async with asyncio.timeout(min(left_s, slow_s) if limits.paced else None):
                     part, more = await self.next_part()
             except TimeoutError as error:
                 raise ClientError("BODY_TIMEOUT", headers=CLOSE) from error

@@ -11,6 +11,7 @@ from bff.core.exchange import BodyLimits, Inputs, Json, Reply, Request, Ticket
 from bff.core.status import Code
 from bff.pipeline.calls import Bound, Download, PickyUnary, Unary
 from bff.pipeline.crossing import StreamFields
+from bff.pipeline.feed import Feed
 from bff.pipeline.intake import Intake
 from bff.pipeline.route import Match, Tools
 from bff.pipeline.streams import StreamForm, begin
@@ -109,16 +110,19 @@ class Conversation(Struct, kw_only=True, eq=False):
         assert inputs.messages is not None
         bound = self.bound
         fields = None if bound.outward is None else StreamFields(bound.outward)
+        feeds: list[Feed] = []
         messages = bound.stack.bidi(
             bound.operation,
-            inputs.messages,
+            _stirring(inputs.messages, feeds),
             bound.metadata(request, inputs.ticket.permit.principal),
             tools.clock.now_s() + self.form.max_duration_s,
             request.calls,
             received=None if fields is None else fields.received,
         )
         framing = self.form.open(request)
-        return await begin(self.form, framing, messages, bound.stack.name, request, tools, fields)
+        return await begin(
+            self.form, framing, messages, bound.stack.name, request, tools, fields, feeds.append
+        )
 
     def shape(self, answers: Json, ticket: Ticket, match: Match) -> Reply:
         """The reply that `fetch` began."""
@@ -135,6 +139,16 @@ async def _with_end(
         ended()
     finally:
         await messages.aclose()
+
+
+async def _stirring(
+    messages: AsyncGenerator[bytes, None], feeds: list[Feed]
+) -> AsyncGenerator[bytes, None]:
+    """A conversation is not silent while the client talks; `feeds` has the one that waits for answers."""
+    async with aclosing(messages):
+        async for message in messages:
+            feeds[0].stir()
+            yield message
 
 
 async def _replayed(messages: list[bytes]) -> AsyncGenerator[bytes, None]:

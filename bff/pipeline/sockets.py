@@ -140,11 +140,14 @@ class Session:
     async def aclose(self) -> None:
         """End the call and stop listening. Also where no frame was ever taken."""
         await self._frames.aclose()
+        await self._stop_listening()
+        await self._feed.close()
+
+    async def _stop_listening(self) -> None:
         listening, self._listening = self._listening, None
         if listening is not None:
             listening.cancel()
             await asyncio.wait([listening])
-        await self._feed.close()
 
     async def _speak(self) -> AsyncGenerator[bytes, None]:
         """Frames for the client; an answer is taken from the service when the last was handed over."""
@@ -163,15 +166,17 @@ class Session:
             await self._feed.close()
             if isinstance(error, FrameError):
                 self.close_code = error.close_code
-                return
-            self.close_code = _CLOSE_CODES + error.told_code
-            yield error_frame(error_text(error, request, self._tools))
+            else:
+                self.close_code = _CLOSE_CODES + error.told_code
+                yield error_frame(error_text(error, request, self._tools))
+        # Not every server can close a connection that somebody waits for.
+        await self._stop_listening()
 
     async def _listen(self) -> None:
         """Read frames until the connection ends; one message waits for the service at most."""
         read_parts = self._request.read_parts
         assert read_parts is not None
-        limits = BodyLimits(cap_bytes=_FRAME_BYTES, paced=False, idle_s=inf)
+        limits = BodyLimits(cap_bytes=_FRAME_BYTES, paced=False)
         try:
             async with aclosing(read_parts(limits)) as frames:
                 async for frame in frames:

@@ -132,8 +132,12 @@ async def begin(
     request: Request,
     tools: Tools,
     fields: StreamFields | None = None,
+    opened: Callable[[Feed], None] | None = None,
 ) -> Reply:
-    """Wait until the reply's header fields are known; closes `messages` if there is no reply."""
+    """Wait until the reply's header fields are known; closes `messages` if there is no reply.
+
+    `opened` gets the feed, for what it has to hear of.
+    """
     expires_unix_s = request.principal.expires_unix_s
     feed = Feed(
         messages,
@@ -142,6 +146,8 @@ async def begin(
         max_duration_s=form.max_duration_s,
         expires_in_s=expires_unix_s - tools.clock.unix_s() if expires_unix_s else inf,
     )
+    if opened is not None:
+        opened(feed)
     try:
         first = await _first(form, framing, feed, upstream, request, tools)
         content_type = framing.content_type(first if isinstance(first, bytes) else None)

@@ -153,7 +153,7 @@ def with_body(
         )
     if isinstance(work, Streamed):
         # A conversation has no size of its own; its messages have.
-        limits = BodyLimits(cap_bytes=sys.maxsize, paced=False, idle_s=stream.idle)
+        limits = BodyLimits(cap_bytes=sys.maxsize, paced=False)
         waits = switches.bidi_http1 == "half_duplex"
         return Conversation(
             bound=work.bound,

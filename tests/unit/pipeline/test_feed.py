@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from bff.core.errors import DeniedError, GatewayError, UpstreamError
+from bff.core.errors import ClientError, DeniedError, GatewayError, UpstreamError
 from bff.core.status import Code
 from bff.pipeline.feed import END, QUIET, Feed
 from tests.support.virtual_loop import run_virtual
@@ -51,6 +51,38 @@ def test_a_message_is_made_when_it_is_asked_for() -> None:
         assert service.made == 1
         assert [await feed.take(), await feed.take(), await feed.take()] == [b"m2", b"m3", END]
         await feed.close()
+
+    run_virtual(main())
+
+
+@pytest.mark.rule("transcoding.140")
+def test_what_is_said_on_the_other_side_is_no_silence() -> None:
+    async def main() -> None:
+        feed = Service(1000).feed(idle_s=10)
+        loop = asyncio.get_running_loop()
+        for at_s in (4, 12, 20):
+            loop.call_at(loop.time() + at_s, feed.stir)
+        began_s = now_s()
+        with pytest.raises(UpstreamError) as caught:
+            await feed.take()
+        assert (caught.value.reason, now_s() - began_s) == ("TIMEOUT", 30)
+        await feed.close()
+
+    run_virtual(main())
+
+
+def test_the_first_fault_is_how_it_ends() -> None:
+    async def main() -> None:
+        service = Service(1000)
+        feed = service.feed()
+        taking = asyncio.get_running_loop().create_task(feed.take())
+        await asyncio.sleep(1)
+        feed.fail(ClientError("INVALID_JSON"))
+        feed.finish()
+        with pytest.raises(ClientError):
+            await taking
+        await feed.close()
+        assert service.closed
 
     run_virtual(main())
 
