@@ -11,7 +11,7 @@ import gc
 import os
 import signal
 import traceback
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -91,10 +91,12 @@ class Gateway(FastAPI):
         )
         self._settings = settings
         self._door: Door | None = None
+        # Done before the node hears that this worker is ready: from then on clients may come.
+        self.before_ready: Callable[[], None] | None = None
 
     @contextlib.asynccontextmanager
     async def _live(self, _app: FastAPI) -> AsyncIterator[None]:
-        async with _Worker(self._settings) as worker:
+        async with _Worker(self._settings, self.before_ready) as worker:
             self._door = worker.door
             yield
 
@@ -127,8 +129,11 @@ class Gateway(FastAPI):
 class _Worker:
     """One worker's objects, opened in order and closed in reverse."""
 
-    def __init__(self, settings: WorkerSettings) -> None:
+    def __init__(
+        self, settings: WorkerSettings, before_ready: Callable[[], None] | None = None
+    ) -> None:
         self._settings = settings
+        self._before_ready = before_ready
         self._clock = SystemClock()
         self._random = system_random()
         table = (
@@ -187,6 +192,8 @@ class _Worker:
             active=self._metrics.gauge("http_server_active_requests").set,
         )
         await self._go_live(document, compiled)
+        if self._before_ready is not None:
+            self._before_ready()
         if settings.link:
             await self._open_link(settings.link)
         return self

@@ -15,6 +15,7 @@ import ssl
 import sys
 from collections.abc import Callable, Iterator
 from email.utils import formatdate
+from functools import partial
 from typing import Any
 
 import uvicorn
@@ -119,8 +120,12 @@ class Workers:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listening.bind(self._address)
+        app = self._load()
+        # uvicorn listens only after the app's lifespan has begun, and by then the node has said that
+        # this worker is ready.
+        app.before_ready = partial(listening.listen, self._backlog)
         server = _Server(
-            self._load(),
+            app,
             settings=self._settings,
             backlog=self._backlog,
             finish_s=self._finish_s,
