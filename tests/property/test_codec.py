@@ -4,6 +4,9 @@ Known differences to json_format, which follow our rules and not a fault of eith
 - it takes a doubled spelling of one field, we refuse it; members of one oneof are refused by both
 - it prints a float by fewest digits and whole doubles as `2.0`; compared as numbers
 - it refuses the largest float in its own spelling, so what it prints is compared with the message
+- it reads `-0` of a double as 0, we keep the sign
+- it takes what Python's int, float and base64 take: `"01"`, `"1_0"`, digits beyond ASCII, `1.0` for an
+  enum, `true` for null, `"1.e5"` as octets, an empty text for a message; all these are refused by us
 """
 
 import json
@@ -226,6 +229,25 @@ def test_fast_reading_refuses_what_slow_reading_refuses(text: str) -> None:
     fault = examine(text.encode(), SHAPE, CODEC.message_type)
 
     assert _refusal(text.encode()) == (fault and (fault.reason, fault.path))
+
+
+@pytest.mark.rule("transcoding.90", "transcoding.95")
+@settings(max_examples=400, deadline=None)
+@given(odd_bodies())
+def test_what_is_taken_json_format_takes_too_and_alike(text: str) -> None:
+    """Where the verdicts differ we are the stricter one, about a value or a double."""
+    assume("3.4028235e38" not in text and "-0" not in text)
+    refusal = _refusal(text.encode())
+    try:
+        expected = json_format.Parse(text, ORACLE(), descriptor_pool=POOL)
+    except json_format.ParseError:
+        assert refusal is not None
+        return
+
+    if refusal is None:
+        assert _same_wire(ORACLE.FromString(READ(text.encode())), expected)
+    else:
+        assert refusal[0] in {"INVALID_FIELD", "DUPLICATE_FIELD"}
 
 
 @pytest.mark.rule("transcoding.84")
