@@ -113,7 +113,8 @@ class HttpBinding(Struct, frozen=True, kw_only=True):
     """One HTTP binding of an operation, as written in an annotation or a mapping file.
 
     `method` is upper case (a custom kind stays as written, `*` = any); `template` the path template
-    as text; `body` is `""`, `"*"` or a field path; `where` and `template_where` are for problems.
+    as text; `body` is `""`, `"*"` or a field path; `where` is for problems: where the template's first
+    character stands if `is_exact`, else the nearest place that is known.
     """
 
     method: str
@@ -121,6 +122,13 @@ class HttpBinding(Struct, frozen=True, kw_only=True):
     body: str = ""
     response_body: str = ""
     where: Where = Where("")
+    is_exact: bool = False
+
+    def where_at(self, column: int) -> Where:
+        """The place of the template's character number `column`, from 1; `where` if that is unknown."""
+        if not self.is_exact:
+            return self.where
+        return Where(self.where.file, self.where.line, self.where.column + column - 1)
 
 
 class Method(Struct, kw_only=True, eq=False):

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from bff.config.documents import Placed
 from bff.config.routes import Binding, Route, ServiceFile
-from bff.core.problems import Problem, Where, nearest
+from bff.core.problems import Problem, nearest
 from bff.core.schema import HttpBinding, Method, Service
 from bff.snapshot.findings import Findings
 from bff.transcoding.descriptors import Descriptors
@@ -148,10 +148,7 @@ def hidden_names(method: Method, binding: HttpBinding) -> Iterator[Problem]:
 
 def rule_problem(binding: HttpBinding, message: str, column: int = 1) -> Problem:
     """What is wrong with a rule, at the place where it is written; `column` counts within its pattern."""
-    where = binding.where
-    if where.line:
-        where = Where(where.file, where.line, where.column + column - 1)
-    return Problem(where, message, code="BFF-S002")
+    return Problem(binding.where_at(column), message, code="BFF-S002")
 
 
 def _binding_of(
@@ -166,6 +163,7 @@ def _binding_of(
                 body=rule.body or "",
                 response_body=rule.response_body or "",
                 where=file.where_text("routes", index, *path, verb),
+                is_exact=True,
             )
     if rule.custom is not None:
         return HttpBinding(
@@ -174,6 +172,7 @@ def _binding_of(
             body=rule.body or "",
             response_body=rule.response_body or "",
             where=file.where_text("routes", index, *path, "custom", "path"),
+            is_exact=True,
         )
     return None
 

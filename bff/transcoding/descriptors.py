@@ -383,12 +383,14 @@ class _Reader:
 
 
 def _binding(rule: HttpRule, positions: Positions, path: _Path) -> HttpBinding:
+    written = positions.option_text(path, rule.path)
     return HttpBinding(
         method=rule.method,
         template=rule.path,
         body=rule.body,
         response_body=rule.response_body,
-        where=positions.option_text(path, rule.path),
+        where=written or positions.option(path),
+        is_exact=written is not None,
     )
 
 

@@ -239,8 +239,6 @@ def _top_field(message: MessageType, key: str, name: str) -> Field:
 
 
 def _problem(method: Method, binding: HttpBinding, fault: BindingFault) -> Problem:
-    where = binding.where if binding.where != Where("") else method.where
-    if fault.column and binding.where.line:
-        where = Where(where.file, where.line, where.column + fault.column - 1)
+    where = binding.where_at(fault.column or 1) if binding.where != Where("") else method.where
     column = f' (column {fault.column} of "{binding.template}")' if fault.column else ""
     return Problem(where, f"{method.service}.{method.name}: {fault.message}{column}", fault.hint)

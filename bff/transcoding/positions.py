@@ -56,11 +56,11 @@ class Positions:
                 return Where(self._file, location.span[0] + 1, location.span[1] + 1)
         return self.where(method)
 
-    def option_text(self, method: _Path, text: str) -> Where:
-        """The string `text` as it is written in the method's google.api.http option, or the option."""
+    def option_text(self, method: _Path, text: str) -> Where | None:
+        """Where the string `text` begins in the method's google.api.http option; None if unknown."""
         location = self._locations.get(method)
         if location is None or not text:
-            return self.option(method)
+            return None
         # A span of three numbers ends on its own line.
         last = location.span[2] if len(location.span) == 4 else location.span[0]
         for number in range(location.span[0], min(last + 1, len(self._lines))):
@@ -68,8 +68,9 @@ class Positions:
             for quote in ('"', "'"):
                 at = line.find(f"{quote}{text}{quote}")
                 if at >= 0:
-                    return Where(self._file, number + 1, at + 1)
-        return self.option(method)
+                    # Behind the quote.
+                    return Where(self._file, number + 1, at + 2)
+        return None
 
     def comment(self, path: _Path) -> str:
         """The comment above, else behind, what stands at `path`; lines stripped, empty if none."""

@@ -109,16 +109,21 @@ def test_annotation_becomes_bindings_with_places(shop: Descriptors, source: Sour
     methods = shop.services["shop.v1.Orders"].methods
 
     assert methods["GetOrder"].http == (
-        HttpBinding(method="GET", template="/v1/orders/{id}", where=_place(source, 15, 12)),
+        HttpBinding(
+            method="GET", template="/v1/orders/{id}", where=_place(source, 15, 13), is_exact=True
+        ),
         HttpBinding(
             method="REPORT",
             template="/v1/report",
             response_body="at",
-            where=_place(source, 16, 59),
+            where=_place(source, 16, 60),
+            is_exact=True,
         ),
     )
     assert methods["Old"].http == (
-        HttpBinding(method="POST", template="/v1/old", body="*", where=_place(source, 21, 37)),
+        HttpBinding(
+            method="POST", template="/v1/old", body="*", where=_place(source, 21, 38), is_exact=True
+        ),
     )
 
 
