@@ -267,6 +267,24 @@ async def test_an_error_within_a_file_is_a_cut(
     assert not rest.endswith(b"0\r\n\r\n")
 
 
+@pytest.mark.rule("transcoding.128")
+async def test_over_http2_an_error_within_a_file_is_a_reset(
+    h2_gateway: GatewayProcess, samples: SampleServices, admin: dict[str, str]
+) -> None:
+    """RFC 9113 5.4.2: not an end of the stream, which would pass a part for the whole."""
+    async with h2_gateway.client(http1=False, http2=True, headers=admin) as http:
+        await http.post(FILE, content=b"x" * (4 * MIB))
+    async with await H2Stream.open(h2_gateway.port, FILE, {":method": "GET", **admin}) as download:
+        while not download.ok:
+            await download.read()
+        # Another stream, on the same connection to the service, cuts it.
+        async with h2_gateway.client(http1=False, http2=True, headers=admin) as http:
+            await http.get("/v1/orders/o-2:watch", headers={"x-fault": "drop"})
+        download.widen(64 * MIB)
+        with pytest.raises(ConnectionResetError):
+            await download.rest()
+
+
 # Both ways at once
 
 

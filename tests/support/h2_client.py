@@ -8,7 +8,7 @@ from typing import Self
 
 __all__ = ["H2Stream"]
 
-_DATA, _HEADERS, _RESET, _SETTINGS, _PING = 0, 1, 3, 4, 6
+_DATA, _HEADERS, _RESET, _SETTINGS, _PING, _WINDOW = 0, 1, 3, 4, 6, 8
 _END, _END_HEADERS, _ACK = 0x1, 0x4, 0x1
 # RFC 7541 appendix A, index 8: `:status: 200`.
 _STATUS_200 = 0x88
@@ -16,7 +16,10 @@ _GUARD_S = 30.0
 
 
 class H2Stream:
-    """A POST whose body is sent piece by piece while the reply is read. `ok`: the status was 200."""
+    """A POST whose body is sent piece by piece while the reply is read. `ok`: the status was 200.
+
+    `:method` among the headers makes it another.
+    """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -56,12 +59,24 @@ class H2Stream:
         """A piece of the body."""
         self._writer.write(_frame(_DATA, _END if end else 0, 1, data))
 
+    def widen(self, octets: int) -> None:
+        """Let the server send so much more than the 64 KiB that it may begin with (RFC 9113 6.9)."""
+        for stream in (0, 1):
+            self._writer.write(_frame(_WINDOW, 0, stream, octets.to_bytes(4)))
+
     async def line(self) -> bytes:
         """The next line of the reply's body; empty when it has ended."""
         while b"\n" not in self._body and not self.ended:
             await self.read()
         line, found, self._body = self._body.partition(b"\n")
         return line + found
+
+    async def rest(self) -> bytes:
+        """The reply's body as far as it was not read yet."""
+        while not self.ended:
+            await self.read()
+        body, self._body = self._body, b""
+        return body
 
     async def read(self) -> None:
         """One frame."""
