@@ -162,8 +162,8 @@ def fault_of_command(words: list[str]) -> str:
     """What is wrong with a command line, by the command's own options; empty if nothing."""
     command: Any = typer.main.get_command(app)
     rest = words[1:]
-    while rest and hasattr(command, "commands"):
-        command = command.commands.get(rest.pop(0))
+    while rest and hasattr(command, "get_command"):
+        command = command.get_command(None, rest.pop(0))
         if command is None:
             return f"{' '.join(words)}: no such command"
     known = {option for one in command.params for option in (*one.opts, *one.secondary_opts)}

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from bff.cli.offline import compile_offline
-from bff.cli.report import print_if_partial, print_problems
+from bff.cli.offline import compile_offline, print_if_partial
+from bff.cli.report import print_problems
 from bff.core.errors import ConfigError
 from bff.snapshot.compiler import Compiled
 

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bff.cli.offline import compile_offline
-from bff.cli.report import console, errors, print_if_partial, print_problems, problems_json
+from bff.cli.offline import compile_offline, print_if_partial
+from bff.cli.report import console, errors, print_problems, problems_json
 from bff.core.errors import ConfigError
 from bff.pipeline.route import CompiledRoute
 from bff.snapshot.compiler import Compiled

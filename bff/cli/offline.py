@@ -5,6 +5,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from bff.cli.report import print_problems
 from bff.config.documents import Document
 from bff.config.load import load
 from bff.control.held_types import HeldTypes
@@ -20,7 +21,7 @@ from bff.snapshot.type_sources import Sources, read_sources
 from bff.upstream.upstream import Endpoint, UpstreamSettings
 from bff.wire.channel import Channel, Metadata, UnaryReply
 
-__all__ = ["Judged", "compile_held", "compile_offline"]
+__all__ = ["Judged", "compile_held", "compile_offline", "print_if_partial"]
 
 
 class _NoChannel:
@@ -114,6 +115,12 @@ def compile_held(mappings: Path, held: HeldTypes) -> Judged:
         return Judged(
             document=document, sources=sources, compiled=compiled, refused=tuple(error.problems)
         )
+
+
+def print_if_partial(compiled: Compiled) -> None:
+    """Why a listing may lack something, on standard error; a whole one comes without warnings."""
+    if compiled.is_partial:
+        print_problems(compiled.warnings)
 
 
 def _compile(document: Document, sources: Sources) -> Compiled:

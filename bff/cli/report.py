@@ -8,9 +8,8 @@ from rich.console import Console
 from rich.text import Text
 
 from bff.core.problems import Problem
-from bff.snapshot.compiler import Compiled
 
-__all__ = ["console", "errors", "print_if_partial", "print_problems", "problems_json"]
+__all__ = ["console", "errors", "print_problems", "problems_json"]
 
 console = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -21,12 +20,6 @@ def print_problems(problems: Iterable[Problem], out: Console | None = None) -> N
     target = out or errors
     for problem in problems:
         target.print(_rendered(problem))
-
-
-def print_if_partial(compiled: Compiled) -> None:
-    """Why a listing may lack something, on standard error; a whole one comes without warnings."""
-    if compiled.is_partial:
-        print_problems(compiled.warnings)
 
 
 def _rendered(problem: Problem) -> Text:

@@ -1,0 +1,51 @@
+"""The table of commands: each is found, and none loads what another needs."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.cli import run_bff
+
+COMMANDS = ["serve", "check", "routes", "openapi", "sdl", "demo", "keys"]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_shows_its_help(name: str) -> None:
+    ended = run_bff(name, "-h")
+
+    assert ended.exit_code == 0
+    assert f"bff {name}" in ended.stdout
+
+
+def test_help_lists_every_command() -> None:
+    lines = run_bff("--help").stdout.splitlines()
+
+    assert [
+        line.split()[1] for line in lines if len(line.split()) > 2 and line.split()[1] in COMMANDS
+    ] == COMMANDS
+
+
+def test_unknown_command_is_refused_by_name() -> None:
+    ended = run_bff("chek")
+
+    assert ended.exit_code == 2
+    assert "No such command 'chek'" in ended.stderr
+
+
+@pytest.mark.parametrize("words", [["keys", "list", "-h"], ["demo", "-h"]])
+def test_small_commands_do_not_load_the_gateway(words: list[str]) -> None:
+    code = (
+        "import atexit, json, sys\n"
+        "from bff.cli import app\n"
+        "atexit.register(lambda: print(json.dumps(sorted(sys.modules)), file=sys.stderr))\n"
+        "app()\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, check=True
+    )
+    loaded = set(json.loads(ended.stderr))
+
+    assert f"bff.cli.{words[0]}" in loaded
+    assert loaded.isdisjoint({"bff.snapshot.compiler", "bff.app", "fastapi", "grpc", "graphql"})
