@@ -9,6 +9,7 @@ import sys
 from benchmarks.bench import Settings, run_bench
 from benchmarks.contenders import CONTENDERS
 from benchmarks.load import generator_name
+from benchmarks.messages import SIZES
 from benchmarks.processes import ProcessFailed
 from benchmarks.report import Report, rows_of, show, write
 
@@ -20,6 +21,9 @@ _MOST_RUNS = 50
 _MOST_REQUESTS = 200_000
 _QUICK_RUNS = 1
 _QUICK_REQUESTS = 3_000
+# What one looks at while working: no slow rival, no store, no thousands of routes.
+_QUICK_ONLY = ("ours/plain/", "ours/policies/", "envoy/")
+_MODES = sorted({entry.mode for entry in CONTENDERS})
 
 
 def main() -> int:
@@ -76,7 +80,15 @@ def _settings(arguments: list[str]) -> tuple[Settings, bool]:
         help="measure what has this in contender/mode/size, such as ours/policies or medium",
     )
     parser.add_argument(
-        "--quick", action="store_true", help="one short run each; latest.md is left as it is"
+        "--scenario", action="append", default=[], choices=_MODES, help="may be repeated"
+    )
+    parser.add_argument(
+        "--size", action="append", default=[], choices=list(SIZES), help="may be repeated"
+    )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="one short run each of ours and Envoy, under a minute; latest.md is left as it is",
     )
     parser.add_argument("--generator", choices=["wrk", "own"], default=generator_name())
     given = parser.parse_args(arguments)
@@ -85,11 +97,13 @@ def _settings(arguments: list[str]) -> tuple[Settings, bool]:
         requests=given.requests or (_QUICK_REQUESTS if given.quick else _REQUESTS),
         connections=given.connections,
         generator=given.generator,
-        only=tuple(given.only),
+        only=tuple(given.only) or (_QUICK_ONLY if given.quick and not given.scenario else ()),
+        modes=frozenset(given.scenario),
+        sizes=frozenset(given.size),
         command=shlex.join(["python", "-m", "benchmarks", *arguments]),
     )
     # What is shown as the state of things covers everything.
-    return settings, not (given.quick or given.only)
+    return settings, not (given.quick or given.only or given.scenario or given.size)
 
 
 class _Between:

@@ -35,13 +35,15 @@ _SIZE_SHARE = {"small": 1.0, "medium": 1.0, "large": 0.25, "post": 1.0}
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """What to measure. `only` holds parts of `contender/mode/size`; empty means all."""
+    """What to measure. `only` holds parts of `contender/mode/size`; what is empty means all."""
 
     runs: int
     requests: int
     connections: int
     generator: str
     only: tuple[str, ...] = ()
+    modes: frozenset[str] = frozenset()
+    sizes: frozenset[str] = frozenset()
     command: str = ""
 
 
@@ -148,6 +150,10 @@ async def _start_all(
 
 def _is_wanted(settings: Settings, entry: Entry, size: str) -> bool:
     if size not in entry.sizes:
+        return False
+    if settings.modes and entry.mode not in settings.modes:
+        return False
+    if settings.sizes and size not in settings.sizes:
         return False
     name = f"{entry.name}/{entry.mode}/{size}"
     return not settings.only or any(part in name for part in settings.only)
