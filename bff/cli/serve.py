@@ -24,6 +24,7 @@ from bff.ratelimit.shared_store import create_table
 from bff.snapshot.moved_switches import switch_texts
 from bff.snapshot.route_difference import fingerprints
 from bff.snapshot.type_sources import files_of_types
+from bff.snapshot.upstreams import tls_files
 from bff.transcoding.reflection_process import ReflectionFetch
 
 __all__ = ["serve"]
@@ -194,8 +195,11 @@ def _node_settings(
 
 
 def _watched(document: Document, mappings: Path) -> tuple[Path, ...]:
-    """The mapping files, and whatever on disk the types come from."""
-    return (mappings.resolve(), *(path.resolve() for path in files_of_types(document)))
+    """The mapping files, whatever on disk the types come from, and certificates of upstreams."""
+    types = (path.resolve() for path in files_of_types(document))
+    # As written: where certificates are mounted, what changes is a link beside them.
+    certificates = (path.absolute() for path in tls_files(document.gateway))
+    return (mappings.resolve(), *types, *certificates)
 
 
 def _tls(document: Document, entry: Listener) -> ListenerTls | None:

@@ -19,6 +19,7 @@ from bff.core.problems import Problem, Where
 __all__ = ["MAX_DEADLINE_S", "check"]
 
 MAX_DEADLINE_S = 30.0
+_LANE_KEYS = ("warm", "keepalive", "max_age", "compression", "header_memo")
 
 
 def check(document: Document) -> list[Problem]:
@@ -89,6 +90,13 @@ def _upstreams(gateway: Placed[GatewayFile]) -> Iterator[Problem]:
                 message = "a retry budget above 50% multiplies the load of a failing service"
                 full = ("upstreams", name, *path, "budget")
                 yield gateway.problem(message, *full, code="BFF-C037")
+        for key in _LANE_KEYS if upstream.transport == "grpcio" else ():
+            if key in upstream.model_fields_set:
+                message = f"`{key}` is the unary lane's, which `transport: grpcio` does without"
+                hint = "leave it out, or write `transport: auto`"
+                yield gateway.problem(
+                    message, "upstreams", name, key, hint=hint, code="BFF-C048", at_key=True
+                )
         if upstream.tls == "off" and not all(
             is_loopback(_split(endpoint.target)[0]) for endpoint in upstream.endpoints
         ):

@@ -53,7 +53,6 @@ NOT_BUILT: dict[str, dict[str, str]] = {
         "slow_start": "slow start",
         "panic": "panic mode",
         "failover": "failover to other regions",
-        "warm": "warming of connections",
         **_all("HTTP services", "http2 connections"),
     },
     "Endpoint": {

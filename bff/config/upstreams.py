@@ -143,6 +143,8 @@ class Upstream(Block):
     outbound: Outbound = Outbound()
     identity: Annotated[Seq[str] | Literal["none"], OneOf("a list of names")] | None = None
     """Metadata that tell the service who calls; unset = the gateway's."""
+    warm: bool = False
+    """`true`: the unary lane connects when the version is loaded, not at the first call."""
     keepalive: Annotated[KeepAlive | Off, OneOf("a duration")] = "off"
     """Time between pings of the unary lane; least 10s."""
     max_age: Timeout = 1800.0

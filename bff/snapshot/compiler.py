@@ -129,7 +129,7 @@ class Compiler:
         store = store_settings(gateway, find)
         if find.problems:
             raise ConfigError(find.problems)
-        version = _version(document, descriptors, policies)
+        version = _version(document, descriptors, policies, upstreams.tls_digest)
         openapi = self._documents(document, routes, screens, trie, policies, version, find)
         if find.problems:
             raise ConfigError(find.problems)
@@ -233,7 +233,9 @@ def _insert_pages(pages: Sequence[Page], trie: RouteTrie[CompiledRoute]) -> None
         trie.insert(parse_template(page.path), "GET", page_route(page, limits=None))
 
 
-def _version(document: Document, descriptors: Descriptors, policies: PolicyCompiler) -> str:
-    """Twelve digits that stand for the content: mappings, types, API keys."""
-    content = f"{document.digest}:{descriptors.digest}:{policies.key_file_digest}"
+def _version(
+    document: Document, descriptors: Descriptors, policies: PolicyCompiler, tls_digest: str
+) -> str:
+    """Twelve digits that stand for the content: mappings, types, API keys, the files of `tls`."""
+    content = f"{document.digest}:{descriptors.digest}:{policies.key_file_digest}{tls_digest}"
     return hashlib.sha256(content.encode()).hexdigest()[:12]

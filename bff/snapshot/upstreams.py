@@ -1,11 +1,12 @@
 """Upstreams of the configuration as running stacks, and methods as operations."""
 
+import hashlib
 from pathlib import Path
 
 from bff.config.blocks import effective
 from bff.config.documents import Placed
 from bff.config.gateway import GatewayFile
-from bff.config.upstreams import Breaker, Retry, Upstream
+from bff.config.upstreams import Breaker, Retry, Upstream, UpstreamTls
 from bff.core.errors import ConfigError
 from bff.core.problems import nearest
 from bff.core.schema import Method
@@ -24,14 +25,17 @@ from bff.upstream.upstream import (
 from bff.wire.grpcio import TlsSettings
 from bff.wire.http2.lane import LaneSettings
 
-__all__ = ["UpstreamCompiler", "read_tls"]
+__all__ = ["UpstreamCompiler", "read_tls", "tls_files"]
 
 # Without `concurrency` written; the cap that an adaptive limit would have.
 _DEFAULT_LIMIT = 200
 
 
 class UpstreamCompiler:
-    """Stacks by upstream name, operations by (upstream, method path)."""
+    """Stacks by upstream name, operations by (upstream, method path).
+
+    `tls_digest` stands for what the files of `tls` hold: "" where no upstream has any.
+    """
 
     def __init__(
         self, gateway: Placed[GatewayFile], parts: Parts, lease: Lease, find: Findings
@@ -40,10 +44,15 @@ class UpstreamCompiler:
         self._find = find
         self._operations: dict[tuple[str, str], Operation] = {}
         self.stacks: dict[str, UpstreamStack] = {}
+        held = hashlib.sha256()
         for name, upstream in gateway.value.upstreams.items():
             settings = self._settings(name, upstream)
             if settings is not None:
                 self.stacks[name] = parts.stack(settings, lease)
+                if settings.tls is not None:
+                    held.update(_held_by(name, settings.tls))
+        is_any = any(isinstance(one.tls, UpstreamTls) for one in gateway.value.upstreams.values())
+        self.tls_digest = held.hexdigest() if is_any else ""
 
     def _settings(self, name: str, upstream: Upstream) -> UpstreamSettings | None:
         retry = upstream.retry
@@ -67,6 +76,7 @@ class UpstreamCompiler:
                 max_age_s=upstream.max_age,
                 gzip=upstream.compression == "gzip",
                 header_memo=upstream.header_memo,
+                warm=upstream.warm,
             ),
         )
 
@@ -142,6 +152,28 @@ def _breaker(upstream: Breaker | str, own: Breaker | str | None) -> BreakerSetti
     levels = [level for level in (upstream, own) if isinstance(level, Breaker)]
     merged = effective(Breaker, *levels)
     return BreakerSettings(min_calls=merged.min_calls, failures=merged.failures, slow=merged.slow)
+
+
+def _held_by(name: str, tls: TlsSettings) -> bytes:
+    """Fixed length for each part, so that no two contents are one."""
+    parts = (name.encode(), tls.ca or b"", tls.cert or b"", tls.key or b"")
+    return b"".join(hashlib.sha256(part).digest() for part in parts)
+
+
+def tls_files(gateway: Placed[GatewayFile]) -> list[Path]:
+    """The files on disk that the `tls` of upstreams name; some may not exist."""
+    found = []
+    for name, upstream in gateway.value.upstreams.items():
+        written = upstream.tls
+        if isinstance(written, str):
+            continue
+        for key in ("ca", "cert"):
+            text = getattr(written, key)
+            if text:
+                found.append(gateway.resolve(text, "upstreams", name, "tls", key))
+        if written.key is not None and written.key.text.startswith("file:"):
+            found.append(Path(written.key.text.removeprefix("file:")))
+    return found
 
 
 def read_tls(

@@ -301,6 +301,20 @@ async def test_metadata_that_is_none_is_a_bug_of_ours() -> None:
             await lane.unary(PATH, b"", (("Bad Name", "v"),), soon_s())
 
 
+@pytest.mark.rule("upstreams.2")
+@pytest.mark.parametrize("warm", [True, False])
+async def test_a_warm_lane_connects_before_the_first_call(warm: bool) -> None:
+    settings = LaneSettings(warm=warm)
+    async with H2Server(echo) as server, lane_to(server.address, settings=settings) as lane:
+        if warm:
+            await server.first()
+        else:
+            await asyncio.sleep(0)
+            assert not server.peers
+        assert isinstance(await ending(lane), UnaryReply)
+        assert len(server.peers) == 1
+
+
 @pytest.mark.rule("upstreams.1")
 async def test_the_service_reads_who_asks_and_by_when() -> None:
     async with UpstreamLab() as lab, lane_to(lab.address, authority="orders.internal") as lane:

@@ -8,7 +8,8 @@
 
 The folder starts as a copy of `mappings/` with the addresses of the running samples; `changes` are
 merged into its gateway document, `files` replace or add files (None leaves one out). Without samples
-`files` are all there is.
+`files` are all there is. With BFF_TEST_TRANSPORT=grpcio in the environment every upstream that says
+nothing of it is called so.
 """
 
 import asyncio
@@ -28,6 +29,7 @@ from typing import IO, Any, Self
 
 import httpx
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from tests.support.samples import SampleServices
 
@@ -44,6 +46,8 @@ _START = (
     "import ctypes, runpy, signal; ctypes.CDLL(None).prctl(1, signal.SIGTERM);"
     "runpy.run_module('bff', run_name='__main__', alter_sys=True)"
 )
+# How upstreams are called that do not say it themselves; unset: as the product decides.
+_TRANSPORT = os.environ.get("BFF_TEST_TRANSPORT", "")  # noqa: TID251 - chosen by who runs the tests
 # What every gateway under test has.
 _USUAL: Mapping[str, Any] = {
     "gateway": {
@@ -79,6 +83,23 @@ def sample_files(
         else:
             made[name] = text
     return made
+
+
+def _by_transport(text: str) -> str:
+    """The file with the transport that was chosen, if it has upstreams; else as it is."""
+    if not _TRANSPORT:
+        return text
+    try:
+        tree = YAML(typ="safe").load(text)
+    except YAMLError:
+        return text
+    upstreams = tree.get("upstreams") if isinstance(tree, dict) else None
+    if not isinstance(upstreams, dict):
+        return text
+    for upstream in upstreams.values():
+        if isinstance(upstream, dict):
+            upstream.setdefault("transport", _TRANSPORT)
+    return json.dumps(tree, indent=1)
 
 
 def _merge(into: dict[str, Any], more: Mapping[str, Any]) -> None:
@@ -188,7 +209,7 @@ class GatewayProcess:
         if samples is not None:
             made = sample_files(samples, changes=changes, files=files)
         for name, text in made.items():
-            (self.folder / name).write_text(text or "")
+            (self.folder / name).write_text(_by_transport(text or ""))
         self._arguments = arguments
         self._process: subprocess.Popen[bytes] | None = None
         self._out: _Lines

@@ -51,7 +51,10 @@ _NO_TIME = Fault(
 
 
 class LaneSettings(Struct, frozen=True, kw_only=True):
-    """How a lane behaves. `keepalive_s` None: no periodic pings; `gzip`: compress what is worth it."""
+    """How a lane behaves. `keepalive_s` None: no periodic pings; `gzip`: compress what is worth it.
+
+    `warm`: connect at once, not at the first call.
+    """
 
     connect_s: float = 1.0
     keepalive_s: float | None = None
@@ -59,6 +62,7 @@ class LaneSettings(Struct, frozen=True, kw_only=True):
     gzip: bool = False
     header_memo: bool = True
     connections: int = 4
+    warm: bool = False
 
 
 class LaneChannel:
@@ -111,6 +115,8 @@ class LaneChannel:
             emit=emit,
         )
         self._submit = self._pool.submit
+        if settings.warm:
+            self._pool.warm()
 
     @property
     def open_calls(self) -> int:

@@ -105,6 +105,10 @@ class Pool:
         if look_at_s < self._sweep_at_s:
             self._arm(look_at_s, now_s)
 
+    def warm(self) -> None:
+        """Connect before the first call; what fails is tried again as for calls."""
+        self._dial_if_short()
+
     def abandon(self, stream: Stream) -> None:
         """The caller of a call that has not ended has left."""
         if stream.via is not None:

@@ -57,6 +57,8 @@ def test_a_name_that_nothing_has_is_told_with_the_nearest(
         (["auth: {issuers: {main: {issuer: 'http://id', audience: [a]}}}"],
          "auth.issuers.main.issuer", "plain http"),
         (["auth: {issuers: {main: {issuer: 'https://id'}}}"], "auth.issuers.main.audience", "audience"),
+        (["upstreams: {a: {endpoints: ['127.0.0.1:1'], transport: grpcio, warm: true}}"],
+         "upstreams.a.warm", "which `transport: grpcio` does without"),
         ([GATEWAY % "trusted_proxies: [0.0.0.0/0]"], "gateway.trusted_proxies[0]", "every address"),
         ([GATEWAY % "trusted_proxies: ['::/0']"], "gateway.trusted_proxies[0]", "every address"),
         ([GATEWAY % "listen: 127.0.0.1:9901"], "gateway.admin", "also a public listener"),

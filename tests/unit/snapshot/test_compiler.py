@@ -54,3 +54,20 @@ def test_head_is_no_method_of_a_stream(tmp_path: Path) -> None:
     refused = trie.find("HEAD", "/v1/watch/o-1")
     assert isinstance(refused, WrongMethod)
     assert refused.allow == ("GET", "OPTIONS")
+
+
+@pytest.mark.rule("upstreams.1")
+def test_another_certificate_in_the_same_file_is_another_version(tmp_path: Path) -> None:
+    authority = tmp_path / "ca.pem"
+    gateway = GATEWAY + f"  billing: {{endpoints: [\"b:1\"], tls: {{ca: '{authority}'}}}}\n"
+    files = {"gateway.yaml": gateway, "orders.yaml": ORDERS}
+
+    def version() -> str:
+        return compile_offline(write(tmp_path / "mappings", files))[1].tools.version
+
+    authority.write_text("one")
+    first, again = version(), version()
+    authority.write_text("another")
+
+    assert first == again
+    assert version() != first
