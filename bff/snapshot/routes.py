@@ -91,7 +91,7 @@ class RouteCompiler:
         # Where the rule of each route stands, by its id.
         self._places: dict[str, Where] = {}
         # How many routes of a method have no name of their own, by upstream and path.
-        self._unnamed: dict[tuple[str, str], int] = {}
+        self._numbers: dict[tuple[object, ...], int] = {}
         # Rules of methods without a rule: they wait until every other rule has its path.
         self._unbound: list[tuple[Rule, RouteSwitches]] = []
         self._switches = SwitchCompiler()
@@ -336,13 +336,16 @@ class RouteCompiler:
         return True
 
     def _route_id(self, rule: Rule) -> str:
-        """What the route writes, else "upstream.Method", numbered from the method's second rule on."""
-        method, written = rule.entry.method, rule.entry.route.id
+        """What the route writes, else "upstream.Method"; numbered from the second rule on."""
+        entry = rule.entry
+        method, written = entry.method, entry.route.id
+        key: tuple[object, ...] = (rule.upstream, method.path)
         if written is not None:
-            return written
-        key = (rule.upstream, method.path)
-        number = self._unnamed[key] = self._unnamed.get(key, 0) + 1
-        return f"{rule.upstream}.{method.name}" + (f"-{number}" if number > 1 else "")
+            # The rules of one route; another route of this id is a problem.
+            key = (id(entry.file), entry.index, method.path)
+        number = self._numbers[key] = self._numbers.get(key, 0) + 1
+        name = written or f"{rule.upstream}.{method.name}"
+        return name if number == 1 else f"{name}-{number}"
 
     def _claim_id(self, entry: Entry, route_id: str) -> None:
         problem = entry.file.problem(

@@ -1,10 +1,7 @@
 """Servers that break the rules, stall, flood or die under the lane: always a status, and in time."""
 
 import asyncio
-import gc
-import random
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 import pytest
 
@@ -34,7 +31,8 @@ from tests.support.h2_server import (
     headers,
     reply,
 )
-from tests.support.lane import CLOCK, PATH, ending, lane_to, soon_s
+from tests.support.lane import CLOCK, ending, lane_to, soon_s
+from tests.support.soak import soak
 
 pytestmark = pytest.mark.rule("upstreams.2")
 Script = Callable[[Peer], Awaitable[None]]
@@ -269,61 +267,14 @@ async def test_a_cancel_at_each_await_leaves_no_stream(steps: int) -> None:
 
 async def test_many_calls_with_cancels_and_resets_end_at_the_baseline() -> None:
     """20,000 calls, a fifth cancelled, 5 % reset: each reply is its own, and nothing is left."""
-    chance = random.Random(5)
-    total, at_once = 20_000, 50
+    figures = await soak(20_000)
 
-    async def script(peer: Peer) -> None:
-        while True:
-            stream_id, message = await peer.message()
-            if chance.random() < 0.05:
-                peer.send(frame(RST_STREAM, 0, stream_id, b"\0\0\0\2"))
-            else:
-                peer.send(headers(stream_id, *GRPC), data(stream_id, grpc_message(message)),
-                          headers(stream_id, *OK, end=True))  # fmt: skip
-
-    numbers = iter(range(total))
-    far_s = soon_s(60.0)
-    counts: dict[str, int] = {}
-
-    async def one(lane: Any, number: int) -> str:
-        asked = b"%d" % number
-        if chance.random() >= 0.2:
-            try:
-                assert (await lane.unary(PATH, asked, (), far_s)).message == asked
-            except UpstreamError as error:
-                return "reset" if error.code is Code.INTERNAL else str(error)
-            return "ok"
-        call = asyncio.create_task(ending(lane, asked, deadline_s=far_s))
-        for _ in range(chance.randrange(4)):
-            await asyncio.sleep(0)
-        call.cancel()
-        await asyncio.wait([call])
-        if call.cancelled():
-            return "cancelled"
-        end = call.result()
-        assert isinstance(end, UpstreamError) or end.message == asked
-        return "late"
-
-    async def caller(lane: Any) -> None:
-        for number in numbers:
-            how = await one(lane, number)
-            counts[how] = counts.get(how, 0) + 1
-
-    async with H2Server(script) as server, lane_to(server.address) as lane:
-        assert isinstance(await ending(lane), (UnaryReply, UpstreamError))
-        tasks = len(asyncio.all_tasks())
-        await asyncio.gather(*(caller(lane) for _ in range(at_once)))
-        # What the limit of resets kept unheard runs out.
-        while lane.open_calls:
-            await ending(lane)
-        assert len(asyncio.all_tasks()) == tasks
-        assert lane.connections == 1
-        gc.collect()
-        streams = [one for one in gc.get_objects() if type(one).__name__ == "Stream"]
-        assert len(streams) < 10
-
-    assert sum(counts.values()) == total
-    assert set(counts) <= {"ok", "reset", "cancelled", "late"}
-    assert counts["ok"] > 0.7 * total
-    assert counts["cancelled"] > 0.1 * total
-    assert counts["reset"] > 0.02 * total
+    assert set(figures.ends) <= {"ok", "reset", "cancelled"}
+    assert sum(figures.ends.values()) == figures.calls
+    assert figures.ends["cancelled"] > 0.1 * figures.calls
+    assert figures.ends["reset"] > 0.02 * figures.calls
+    assert figures.ends["ok"] > 0.7 * figures.calls
+    assert (figures.crossed, figures.open_calls, figures.connections) == (0, 0, 1)
+    assert figures.tasks[0] == figures.tasks[1]
+    assert figures.files[0] == figures.files[1]
+    assert figures.streams_left < 10

@@ -5,10 +5,12 @@ import ssl
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from gzip import decompress as gunzip
 from pathlib import Path
 from typing import Any
 
 import grpc
+import hpack
 import pytest
 
 from bff.core.errors import GatewayBug, UpstreamError
@@ -16,7 +18,7 @@ from bff.core.events import Event, Noted
 from bff.core.status import Code
 from bff.wire.channel import UnaryReply
 from bff.wire.grpcio import GrpcioChannel, TlsSettings
-from bff.wire.http2.frames import GOAWAY, HEADERS, WINDOW_UPDATE, frame
+from bff.wire.http2.frames import DATA, GOAWAY, HEADERS, WINDOW_UPDATE, frame
 from bff.wire.http2.lane import LaneSettings
 from bff.wire.split import SplitChannel
 from tests.support.h2_server import GRPC, OK, H2Server, Peer, data, grpc_message, headers
@@ -325,6 +327,31 @@ async def test_the_service_reads_who_asks_and_by_when() -> None:
     assert seen.left_s is not None
     assert 2.0 < seen.left_s <= 3.0
     assert str(seen.all("user-agent")[0]).startswith("grpc-python-bff/")
+
+
+@pytest.mark.rule("upstreams.1")
+@pytest.mark.parametrize(("gzip", "size"), [(True, 1_023), (True, 1_024), (False, 5_000)])
+async def test_only_what_is_worth_it_goes_compressed_and_only_where_asked(
+    gzip: bool, size: int
+) -> None:
+    message = b"a" * size
+    settings = LaneSettings(gzip=gzip)
+    async with UpstreamLab() as lab, lane_to(lab.address, settings=settings) as lane:
+        lab.on(PATH, Step(message=lambda asked: asked))
+        end = await ending(lane, message)
+
+    async with H2Server(echo) as server, lane_to(server.address, settings=settings) as lane:
+        await ending(lane, message)
+        frames = server.peers[0].frames
+    body = b"".join(one[3] for one in frames if one[0] == DATA)
+    pairs = dict(hpack.Decoder().decode(next(one[3] for one in frames if one[0] == HEADERS)))
+
+    assert isinstance(end, UnaryReply)
+    assert end.message == message
+    assert pairs["grpc-accept-encoding"] == ("identity,gzip" if gzip else "identity")
+    is_packed = gzip and size >= 1_024
+    assert (body[0], pairs.get("grpc-encoding")) == ((1, "gzip") if is_packed else (0, None))
+    assert (gunzip(body[5:]) if is_packed else body[5:]) == message
 
 
 @pytest.mark.parametrize("header_memo", [True, False])

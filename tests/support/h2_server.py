@@ -172,6 +172,7 @@ class H2Server:
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._faults: list[BaseException] = []
+        self._met = asyncio.Event()
         self.peers: list[Peer] = []
 
     @property
@@ -180,12 +181,19 @@ class H2Server:
         assert self._server is not None
         return f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
+    async def first(self) -> Peer:
+        """The first connection, once it is there."""
+        async with asyncio.timeout(10.0):
+            await self._met.wait()
+        return self.peers[0]
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
         peer = Peer(reader, writer)
         self.peers.append(peer)
+        self._met.set()
         try:
             await self._script(peer)
             await peer.rest()

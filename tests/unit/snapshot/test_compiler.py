@@ -56,6 +56,27 @@ def test_head_is_no_method_of_a_stream(tmp_path: Path) -> None:
     assert refused.allow == ("GET", "OPTIONS")
 
 
+def test_a_written_id_is_numbered_over_the_rules_of_its_route(tmp_path: Path) -> None:
+    routes = """routes:
+  - {rpc: GetOrder, id: one, get: '/a/{order_id}', also: [{get: '/b/{order_id}'}, {get: '/c/{order_id}'}]}
+"""
+    trie = compiled(tmp_path, orders=ORDERS + routes).tools.trie
+
+    ids = [route_of(trie.find("GET", path)).id for path in ("/a/1", "/b/1", "/c/1")]
+    assert ids == ["one", "one-2", "one-3"]
+
+
+def test_an_id_of_two_routes_is_a_problem(tmp_path: Path) -> None:
+    routes = """routes:
+  - {rpc: GetOrder, id: one, get: '/a/{order_id}'}
+  - {rpc: GetOrder, id: one, get: '/b/{order_id}'}
+"""
+    [problem] = problems(tmp_path, orders=ORDERS + routes)
+
+    assert problem.startswith("orders.yaml:5:5 the route id one stands at ")
+    assert problem.endswith("; give one of them an `id`")
+
+
 @pytest.mark.rule("upstreams.1")
 def test_another_certificate_in_the_same_file_is_another_version(tmp_path: Path) -> None:
     authority = tmp_path / "ca.pem"

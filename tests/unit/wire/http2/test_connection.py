@@ -535,3 +535,34 @@ def test_nothing_is_read_behind_the_reply_that_ends_a_drain() -> None:
     machine.receive(reply(call.stream_id, b"hi"), rst(2, 0))
 
     assert (machine.state, machine.it.why_closed) == ("closed", "drained")
+
+
+def test_what_is_not_known_or_not_asked_is_ignored() -> None:
+    machine = Machine()
+    call = machine.open()
+
+    ended = machine.receive(
+        frame(77, 255, 1, b"unknown"), frame(PRIORITY, 0, 1, bytes(5)), frame(PRIORITY, 0, 9, bytes(5)),
+        frame(PING, ACK, 0, b"unasked!"), settings_frame((99, 7), (0x1234, 1)),
+        frame(HEADERS, END_HEADERS | 0x40 | 0x80, 1, block(*GRPC)), frame(DATA, 0x72, 1, grpc_message(b"hi")),
+        headers(1, *OK, end=True),
+    )  # fmt: skip
+
+    assert ended == [call]
+    assert call.fault is None
+    assert machine.state == "ready"
+
+
+def test_a_connection_whose_stream_numbers_run_out_wants_a_successor_then_drains() -> None:
+    machine = Machine()
+    machine.it._next_id = 2**30 - 1
+    machine.open()
+    assert not machine.it.is_worn
+
+    machine.open()
+    assert (machine.it.is_worn, machine.state) == (True, "ready")
+
+    machine.it._next_id = 2**31 - 3
+    last = machine.open()
+    assert (machine.state, machine.it.limit) == ("draining", 0)
+    assert last.stream_id == 2**31 - 3

@@ -10,13 +10,15 @@ import pytest
 
 from bff.core.events import silent
 from bff.wire.http2.connection import Connection
+from bff.wire.http2.dialling import Dialler as Real
+from bff.wire.http2.frames import GOAWAY, RST_STREAM, ErrorCode, frame
 from bff.wire.http2.headers import BlockMemo, MemoDecoder
 from bff.wire.http2.link import Hub, Link
 from bff.wire.http2.pool import Pool
 from bff.wire.http2.reply import failure_of
 from bff.wire.http2.stream import Stream
 from bff.wire.http2.vigil import Vigil
-from tests.support.h2_machine import BLOCK, GREETING
+from tests.support.h2_machine import BLOCK, GREETING, frames_in
 from tests.support.h2_server import grpc_message, reply
 from tests.support.virtual_loop import VirtualClock, run_virtual
 
@@ -59,13 +61,14 @@ class Dialler:
         self.how = how
         self.times_s: list[float] = []
         self.links: list[Link] = []
+        self.fewer_pings = 0
 
     async def dial(self, hub: Hub) -> Link:
         self.times_s.append(CLOCK.now_s())
         return await self.how(self, hub)
 
     def ping_less(self) -> None:
-        pass
+        self.fewer_pings += 1
 
 
 async def refuse(_dialler: Dialler, _hub: Hub) -> Link:
@@ -203,3 +206,98 @@ def test_a_call_without_time_to_wait_goes_elsewhere() -> None:
         await pool.close()
 
     run_virtual(scenario())
+
+
+def _frames(link: Link) -> list[Any]:
+    """What was written on this link since the preface."""
+    transport: Any = link.transport
+    return frames_in(transport.written)
+
+
+def test_a_deadline_resets_its_stream_with_cancel() -> None:
+    async def scenario() -> list[Any]:
+        dialler = Dialler(accept)
+        pool = pool_over(dialler)
+        await call(pool, 0.2).owner
+        await asyncio.sleep(0.01)
+        frames = _frames(dialler.links[0])
+        await pool.close()
+        return frames
+
+    resets = [one for one in run_virtual(scenario()) if one[0] == RST_STREAM]
+
+    assert [(one[2], int.from_bytes(one[3])) for one in resets] == [(1, ErrorCode.CANCEL)]
+
+
+def test_a_worn_connection_goes_once_its_successor_is_there() -> None:
+    async def scenario() -> tuple[int, str, str]:
+        dialler = Dialler(accept)
+        pool = pool_over(dialler)
+        running = call(pool, 30.0)
+        await asyncio.sleep(0.01)
+        dialler.links[0].connection.is_worn = True
+        await asyncio.sleep(1.2)
+        old, new = dialler.links
+        later = call(pool, 30.0)
+        assert (old.connection.state, later.via) == ("draining", new)
+        for link, stream in ((old, running), (new, later)):
+            link.data_received(reply(stream.stream_id, b"hi"))
+            await stream.owner
+        states = len(dialler.links), old.connection.state, new.connection.state
+        await pool.close()
+        return states
+
+    assert run_virtual(scenario()) == (2, "closed", "ready")
+
+
+def test_the_wait_begins_anew_after_a_connection_that_lived() -> None:
+    """Four refusals, a connection of ten seconds, and its loss: the next pauses are the first ones again."""
+
+    async def scenario() -> list[float]:
+        async def as_told(dialler: Dialler, hub: Hub) -> Link:
+            return await (accept if len(dialler.times_s) == 5 else refuse)(dialler, hub)
+
+        dialler = Dialler(as_told)
+        pool = pool_over(dialler)
+        await call(pool, 5.0).owner
+        await asyncio.sleep(12.0)
+        dialler.links[0].connection_lost(None)
+        await asyncio.sleep(1.0)
+        await pool.close()
+        return dialler.times_s[5:8]
+
+    at_once_s, first_s, second_s = run_virtual(scenario())
+
+    assert 0.08 <= first_s - at_once_s <= 0.12
+    assert 0.128 <= second_s - first_s <= 0.192
+
+
+def test_too_many_pings_makes_later_connections_ping_half_as_often() -> None:
+    async def scenario() -> None:
+        dialler = Dialler(accept)
+        pool = pool_over(dialler)
+        stream = call(pool, 5.0)
+        await asyncio.sleep(0.01)
+        code = bytes(3) + bytes([ErrorCode.ENHANCE_YOUR_CALM])
+        dialler.links[0].data_received(frame(GOAWAY, 0, 0, bytes(4) + code + b"too_many_pings"))
+        await stream.owner
+        assert dialler.fewer_pings == 1
+        await pool.close()
+
+    async def period_s(after: int) -> float:
+        made = Real(
+            "orders:1", tls=None, connect_s=1.0, max_age_s=1800.0, keepalive_s=10.0, reply_max_bytes=100,
+            memo=None, now_s=CLOCK.now_s, random=random.Random(1),
+        )  # fmt: skip
+        for _ in range(after):
+            made.ping_less()
+        pool: Any = None
+        vigil = made._make_link(pool).connection.vigil
+        vigil.settings_acked()
+        began_s = CLOCK.now_s()
+        vigil.look(began_s + 0.001, is_busy=False)
+        return vigil.due_s - began_s
+
+    run_virtual(scenario())
+
+    assert [round(run_virtual(period_s(after)), 3) for after in range(3)] == [10.0, 20.0, 40.0]
