@@ -2,8 +2,8 @@
 
 A request is a line of JSON, then filling: `size` octets of reply (the request's digest, repeated),
 `code` and `details` of another end, `initial` and `trailers` (octets in base64), `hang` until
-cancelled. Request metadata that begin with `x-` come back in the trailers. `{"ask": "cancelled"}`
-is answered with the number of calls that were.
+cancelled. Request metadata that begin with `x-` come back in the trailers. `{"ask": ""}` is answered
+with two numbers: calls that began to hang, and those of them that were cancelled.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ class _Script:
 
     def __init__(self, request: bytes, metadata: Any) -> None:
         asked = json.loads(request[: request.index(b"\n")])
-        self.asks_cancelled = "ask" in asked
+        self.asks = "ask" in asked
         self.hangs = bool(asked.get("hang"))
         self.code = int(asked.get("code", 0))
         self.details = str(asked.get("details", ""))
@@ -77,15 +77,16 @@ class _Methods(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in 
 @asynccontextmanager
 async def aio_server(*, gzip: bool) -> AsyncIterator[str]:
     """grpc.aio."""
-    cancelled = 0
+    begun = cancelled = 0
 
     async def answer(request: bytes, context: Any) -> bytes:
-        nonlocal cancelled
+        nonlocal begun, cancelled
         script = _Script(request, context.invocation_metadata())
-        if script.asks_cancelled:
-            return b"%d" % cancelled
+        if script.asks:
+            return b"%d %d" % (begun, cancelled)
         try:
             if script.hangs:
+                begun += 1
                 await asyncio.get_running_loop().create_future()
         except asyncio.CancelledError:
             cancelled += 1
@@ -110,16 +111,18 @@ async def aio_server(*, gzip: bool) -> AsyncIterator[str]:
 @asynccontextmanager
 async def sync_server(*, gzip: bool) -> AsyncIterator[str]:
     """grpcio with threads."""
-    cancelled = [0]
+    begun: list[int] = []
+    cancelled: list[int] = []
 
     def answer(request: bytes, context: Any) -> bytes:
         script = _Script(request, context.invocation_metadata())
-        if script.asks_cancelled:
-            return b"%d" % cancelled[0]
+        if script.asks:
+            return b"%d %d" % (len(begun), len(cancelled))
         if script.hangs:
+            begun.append(1)
             gone = threading.Event()
             if not context.add_callback(gone.set) or gone.wait(_HANG_S):
-                cancelled[0] += 1
+                cancelled.append(1)
         if script.initial:
             context.send_initial_metadata(script.initial)
         context.set_trailing_metadata(script.trailers)
@@ -154,7 +157,7 @@ class _Service:
     """As grpclib wants one."""
 
     def __init__(self) -> None:
-        self.cancelled = 0
+        self.begun = self.cancelled = 0
 
     def __mapping__(self) -> dict[str, Handler]:
         return {_PATH: Handler(self.answer, Cardinality.UNARY_UNARY, bytes, bytes)}
@@ -162,11 +165,12 @@ class _Service:
     async def answer(self, stream: Any) -> None:
         request = await stream.recv_message()
         script = _Script(request, list(stream.metadata.items()))
-        if script.asks_cancelled:
-            await stream.send_message(b"%d" % self.cancelled)
+        if script.asks:
+            await stream.send_message(b"%d %d" % (self.begun, self.cancelled))
             return
         try:
             if script.hangs:
+                self.begun += 1
                 await asyncio.get_running_loop().create_future()
         except asyncio.CancelledError:
             self.cancelled += 1

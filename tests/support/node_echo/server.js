@@ -5,6 +5,7 @@ const { createHash } = require("node:crypto");
 // The packages are installed elsewhere: nothing is written beside this file.
 const grpc = createRequire(process.argv[2] + "/")("@grpc/grpc-js");
 
+let begun = 0;
 let cancelled = 0;
 const keep = (octets) => octets;
 
@@ -19,12 +20,15 @@ function pairs(list) {
 function answer(call, callback) {
   const at = call.request.indexOf(10);
   const script = JSON.parse(call.request.subarray(0, at));
-  if (script.ask === "cancelled") {
-    callback(null, Buffer.from(String(cancelled)));
+  if ("ask" in script) {
+    callback(null, Buffer.from(`${begun} ${cancelled}`));
     return;
   }
-  call.on("cancelled", () => { cancelled += 1; });
-  if (script.hang) return;
+  if (script.hang) {
+    begun += 1;
+    call.on("cancelled", () => { cancelled += 1; });
+    return;
+  }
   const trailers = pairs(script.trailers);
   for (const [name, value] of Object.entries(call.metadata.getMap())) {
     if (name.startsWith("x-")) {
