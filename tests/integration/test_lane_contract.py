@@ -142,7 +142,8 @@ async def test_deadlines_end_alike_and_reach_the_service(name: str) -> None:
         # A server under load may see a deadline before its handler runs.
         await _until(channels[0], lambda begun, cancelled: begun == cancelled)
 
-    assert ends[0][:4] == ends[1][:4] == ("TIMEOUT", Code.DEADLINE_EXCEEDED, "wire", "maybe")
+    # Servers know the deadline too, and one may be the first to say so.
+    assert [(end[1], end[3]) for end in ends] == [(Code.DEADLINE_EXCEEDED, "maybe")] * 2
 
 
 @pytest.mark.parametrize("name", SERVERS)
