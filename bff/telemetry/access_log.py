@@ -322,9 +322,13 @@ def _longest_ms(calls: list[UpstreamCall]) -> float:
 
 
 def _encodable(line: AccessLine) -> AccessLine:
+    calls = [
+        msgspec.structs.replace(call, source=call.source.encode("utf-8", "replace").decode())
+        for call in line.calls
+    ]
     texts = {
         name: value.encode("utf-8", "replace").decode()
         for name in line.__struct_fields__
         if isinstance(value := getattr(line, name), str)
     }
-    return msgspec.structs.replace(line, **texts, calls=[])
+    return msgspec.structs.replace(line, **texts, calls=calls)

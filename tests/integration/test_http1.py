@@ -592,3 +592,65 @@ async def test_a_body_comes_in_parts_while_it_is_read(echo: Echo) -> None:
     client.send(b"POST /p HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
 
     assert (await client.reply())[2] == b"/p|" + body
+
+
+FIELDS = {
+    "plain": b"Host: x\r\nAccept: */*\r\n",
+    "token": b"Host: x\r\nAuthorization: Bearer abc\r\nAccept: */*\r\n",
+    "other token": b"Host: x\r\nAuthorization: Bearer abd\r\nAccept: */*\r\n",
+    "kept": b"Host: x\r\nConnection: keep-alive\r\n",
+    "other host": b"Host: y\r\nAccept: */*\r\n",
+}
+
+
+async def test_fields_that_repeat_are_read_as_if_they_were_new(echo: Echo) -> None:
+    """A connection's next request is seen with its own line and its own fields, repeated or not."""
+    random = Random(11)
+    client = await Client.connect(echo)
+    expected = []
+    for number in range(300):
+        name = random.choice([*FIELDS, *["token"] * 3])
+        method = random.choice(["GET", "GET", "GET", "HEAD", "POST", "DELETE"])
+        body = b"hello" if method == "POST" else b""
+        length = b"Content-Length: 5\r\n" if body else b""
+        query = random.choice([b"", b"?a=1", b"?"])
+        target = b"/p/%d" % number
+        client.send(
+            b"%b %b%b HTTP/1.1\r\n%b%b\r\n%b"
+            % (method.encode(), target, query, FIELDS[name], length, body)
+        )
+        assert (await client.reply(method.encode()))[0] == 200
+        pairs = [
+            (field.lower(), value)
+            for field, _, value in (
+                line.partition(b": ") for line in (FIELDS[name] + length).split(b"\r\n")[:-1]
+            )
+        ]
+        expected.append(((method, target, query[1:], body), pairs))
+
+    assert echo.seen == [seen for seen, _ in expected]
+    assert [each.headers.raw for each in echo.exchanges] == [pairs for _, pairs in expected]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"GET /a\x00 HTTP/1.1\r\n",
+        b"GET /a HTTP/1.0 \r\n",
+        b"GET /\xff HTTP/1.1\r\n",
+    ],
+    ids=["nul", "space behind", "not ASCII"],
+)
+async def test_known_fields_let_no_bad_request_line_in(echo: Echo, line: bytes) -> None:
+    """It is for the parser to refuse it, or for the door to see it as it is."""
+    client = await Client.connect(echo)
+    for _ in range(2):
+        client.send(b"GET /a HTTP/1.1\r\n" + FIELDS["plain"] + b"\r\n")
+        await client.reply()
+
+    client.send(line + FIELDS["plain"] + b"\r\n")
+    answer = await client.all() if b"\xff" not in line else b""
+
+    assert b"HTTP/1.1 200" not in answer
+    assert [seen[1] for seen in echo.seen[:2]] == [b"/a", b"/a"]
+    assert all(seen[1] != b"/a\x00" for seen in echo.seen)

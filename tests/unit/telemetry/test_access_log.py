@@ -208,3 +208,40 @@ def test_a_share_thins_out_good_requests_only() -> None:
 
     assert 50 < good < 150
     assert len(lines) - good == 30
+
+
+WHO = {
+    "a user": Principal(kind="jwt", sub="u1", tenant="acme"),
+    "nobody": Principal(),
+    "a key without a user": Principal(kind="api_key", key_id="k1"),
+    "names that would break a line": Principal(
+        kind="jwt", sub='u"1%s\\\u2028', tenant="\u202eacme\n%d"
+    ),
+    "half a surrogate pair": Principal(kind="jwt", sub="a\ud800b"),
+    "an endless name": Principal(kind="jwt", sub="u" * 10_000),
+}
+
+
+@pytest.mark.rule("control.OB2")
+@pytest.mark.parametrize("mode", ["plain", "hash", "off"])
+@pytest.mark.parametrize("who", WHO.values(), ids=WHO)
+def test_a_prepared_line_says_what_an_encoded_one_says(who: Principal, mode: UserIdMode) -> None:
+    """Good requests take a prepared text; naming the client's app takes the encoder: all else is equal."""
+    lines: list[bytes] = []
+    log = access_log(lines, user_id=mode, hash_key=b"k" * 32)
+    for app in ("", "ios", ""):
+        asked = request()
+        asked.principal = who
+        asked.address, asked.host = "2001:db8::1", 'a"b.example'
+        asked.calls = [
+            UpstreamCall(operation="/s.O/Get%s", upstream="or%ders", code="OK", ms=1 / 3)
+        ]
+        log.log(
+            asked, status=201, route_id="r%1", path_template='/v1/"{id}"', upstream="or%ders",
+            version="v1", bytes_in=7, bytes_out=1701, client_app=app,
+        )  # fmt: skip
+
+    prepared, encoded, again = (json.loads(line) for line in lines)
+    assert prepared == {**encoded, "client_app": ""}
+    assert again == prepared
+    assert list(prepared) == list(encoded)
