@@ -1,7 +1,7 @@
 """Envoy's configuration: grpc_json_transcoder alone, or behind jwt_authn, local_ratelimit and a JSON access log.
 
-It gets what makes it quick: one worker, no regex, the token cache on, no second limiter, one HTTP/2
-connection to the service.
+It gets what makes it quick: one worker, no regex, the token cache on, one HTTP/2 connection to the
+service.
 """
 
 import json
@@ -65,7 +65,8 @@ def envoy_config(
         "route_config": {"virtual_hosts": [_everything()]},
     }
     if identity is not None:
-        filters = [_jwt(identity), _limit(), *filters]
+        # Two buckets, as ours: one for the caller, one for the route.
+        filters = [_jwt(identity), _limit("caller"), _limit("route"), *filters]
         manager["access_log"] = [_access_log()]
     manager["http_filters"] = filters
     listener = {
@@ -129,12 +130,12 @@ def _jwt(identity: Identity) -> dict[str, Any]:
     )
 
 
-def _limit() -> dict[str, Any]:
+def _limit(name: str) -> dict[str, Any]:
     always = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
     return _filter(
-        "local_ratelimit",
+        f"local_ratelimit.{name}",
         "http.local_ratelimit.v3.LocalRateLimit",
-        stat_prefix="bench",
+        stat_prefix=f"bench_{name}",
         token_bucket={
             "max_tokens": _TOKENS,
             "tokens_per_fill": _TOKENS,
