@@ -9,15 +9,14 @@ connection, replies that are not taken.
 import asyncio
 import re
 from collections import deque
-from collections.abc import Callable
-from http import HTTPStatus
 from typing import Final, Protocol, cast
 
 import httptools
 
-from bff.core.exchange import NO_FIELDS, FixedFields
 from bff.core.headers import Headers
-from bff.fronts.exchange import CLOSE, Exchange, Pairs, too_large
+from bff.fronts.exchange import Exchange, Pairs
+from bff.fronts.http1_exchange import STATUS_LINES, Http1Exchange
+from bff.fronts.known_fields import KnownFields, learn
 
 __all__ = ["Http1Protocol", "Http1Settings", "Site"]
 
@@ -34,27 +33,8 @@ _LINGER_S: Final = 2.0
 # Unsent octets that no one takes.
 _STALL_S: Final = 30.0
 
-# 499 is nginx's word for a client that left; a service may say CANCELLED while the client is there.
-_PHRASES: Final = {499: "Client Closed Request"} | {s.value: s.phrase for s in HTTPStatus}
-_STATUS_LINES: Final = {
-    status: f"HTTP/1.1 {status} {_PHRASES.get(status, '')}\r\n".encode()
-    for status in range(100, 600)
-}
 # A token (RFC 9110 5.6.2), at the beginning of a request line.
 _METHOD: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}) ").match
-# One of the members of TE (RFC 9110 10.1.4).
-_TRAILERS: Final = re.compile(rb"(?i)(?:^|,)[ \t]*trailers[ \t]*(?:,|$)").search
-# A request line that can be read without a parser; the door judges path and query as ever.
-_PLAIN_LINE: Final = re.compile(
-    rb"(GET|HEAD) (/[\x21\x22\x24-\x3e\x40-\x7e]*)(?:\?([\x21\x22\x24-\x7e]*))? HTTP/1\.1\r\n"
-).fullmatch
-# Fields that decide where a message ends or what becomes of the connection.
-_FRAMING: Final = frozenset(
-    {b"connection", b"content-length", b"expect", b"transfer-encoding", b"upgrade"}
-)
-_KEEP_ALIVE: Final = (b"connection", b"keep-alive")
-_KNOWN_MAX_BYTES: Final = 4 * 1024
-_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 def _refusal(status: int, name: str, message: str, reason: str) -> bytes:
@@ -63,7 +43,7 @@ def _refusal(status: int, name: str, message: str, reason: str) -> bytes:
         f'{{"error":{{"code":{status},"message":"{message}","status":"{name}","details":['
         f'{{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"{reason}"}}]}}}}'
     ).encode()
-    return _STATUS_LINES[status] + (
+    return STATUS_LINES[status] + (
         b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n"
         b"cache-control: no-store\r\nx-content-type-options: nosniff\r\nserver: bff\r\n\r\n"
         % len(body)
@@ -152,7 +132,7 @@ class Http1Protocol(asyncio.Protocol):
         self._target = b""
         self._headers: Pairs = []
         # Fields that this connection is likely to send again.
-        self._known: _KnownFields | None = None
+        self._known: KnownFields | None = None
         # Its method, where the parser does not know it.
         self._odd_method = ""
         # The request that is being answered; the one whose body is being read; those after it.
@@ -239,18 +219,11 @@ class Http1Protocol(asyncio.Protocol):
             return False
         return True
 
-    def _read_known(self, data: bytes, known: "_KnownFields") -> bool:
-        """Read a request whose fields are those of one before it on this connection, octet by octet.
-
-        Most connections repeat them: then only the request line is new, and what llhttp, the door and
-        the authenticate stage found in the fields still holds. (12 us less per request with a token.)
-        """
-        line_bytes = len(data) - len(known.octets)
-        if line_bytes <= 0 or self._in_head or self._incoming is not None:
+    def _read_known(self, data: bytes, known: KnownFields) -> bool:
+        """Read a request whose fields are those of one before it on this connection; False: it is another."""
+        if self._in_head or self._incoming is not None:
             return False
-        if not data.endswith(known.octets):
-            return False
-        line = _PLAIN_LINE(data, 0, line_bytes)
+        line = known.line_of(data)
         if line is None:
             return False
         exchange = Http1Exchange(self, self._site.now_s)
@@ -265,21 +238,9 @@ class Http1Protocol(asyncio.Protocol):
         self._ahead.append(exchange)
         return True
 
-    def _learn(self, data: bytes, exchange: "Http1Exchange") -> None:
-        """Keep the fields of a request that a read held whole, if they say nothing of framing."""
-        line_end = data.find(b"\r\n") + 2
-        octets = data[line_end:]
-        if (
-            exchange.is_complete
-            and exchange.keeps_alive
-            and not self._in_head
-            and len(octets) <= _KNOWN_MAX_BYTES
-            and octets.endswith(b"\r\n\r\n")
-            and octets.find(b"\r\n\r\n") == len(octets) - 4
-            and _PLAIN_LINE(data, 0, line_end)
-            and not any(map(_is_framing, exchange.headers.raw))
-        ):
-            self._known = _KnownFields(octets, exchange.headers)
+    def _learn(self, data: bytes, exchange: Http1Exchange) -> None:
+        if exchange.is_complete and exchange.keeps_alive and not self._in_head:
+            self._known = learn(data, exchange.headers) or self._known
 
     def _hand_over(self, rest: bytes) -> bool:
         """Let another protocol go on with the connection, if one takes this upgrade (RFC 9110 7.8)."""
@@ -382,7 +343,7 @@ class Http1Protocol(asyncio.Protocol):
         if len(self._ahead) > _AHEAD_PAUSE:
             self._pause()
 
-    def ended(self, exchange: "Http1Exchange") -> None:
+    def ended(self, exchange: Http1Exchange) -> None:
         """A request has had its reply, or never will: go on, or end the connection."""
         self._current = None
         transport = self._transport
@@ -495,181 +456,6 @@ class Http1Protocol(asyncio.Protocol):
     def date_line(self) -> bytes:
         """The Date field of now."""
         return self._site.date_line
-
-
-class _KnownFields:
-    """Header fields that one read held whole, with the empty line after them."""
-
-    __slots__ = ("headers", "octets")
-
-    def __init__(self, octets: bytes, headers: Headers) -> None:
-        self.octets = octets
-        self.headers = headers
-
-
-class Http1Exchange(Exchange):
-    """One request on such a connection, with its body as it comes."""
-
-    __slots__ = (
-        "_asks_for_body",
-        "_chunked",
-        "_connection",
-        "_held",
-        "_held_bytes",
-        "_waiter",
-        "is_complete",
-        "is_sent",
-        "keeps_alive",
-    )
-
-    def __init__(self, connection: Http1Protocol, now_s: Callable[[], float]) -> None:
-        super().__init__(now_s)
-        self._connection = connection
-        self.keeps_alive = True
-        # The reply is out as a whole; the body is in as a whole.
-        self.is_sent = False
-        self.is_complete = False
-        self._chunked = False
-        self._held: list[bytes] = []
-        self._held_bytes = 0
-        self._waiter: asyncio.Future[None] | None = None
-        self._asks_for_body = True
-
-    # The body
-
-    def take(self, part: bytes) -> int:
-        """Keep a part that came; returns how many octets wait."""
-        self._held.append(part)
-        self._held_bytes += len(part)
-        self._wake()
-        return self._held_bytes
-
-    def complete(self) -> None:
-        """The last octet is in."""
-        self.is_complete = True
-        self._wake()
-
-    def _wake(self) -> None:
-        waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
-
-    async def read_body(self, cap_bytes: int) -> bytes:
-        """As `Exchange.read_body`; a body that is here already is taken as it is."""
-        if not self.is_complete:
-            return await super().read_body(cap_bytes)
-        held = self._held
-        body = held[0] if len(held) == 1 else b"".join(held)
-        self.body_bytes = len(body)
-        if len(body) > cap_bytes:
-            raise too_large(cap_bytes)
-        return body
-
-    async def next_part(self) -> tuple[bytes, bool]:
-        """As `Exchange.next_part`."""
-        if self._asks_for_body:
-            self._asks_for_body = False
-            self._invite()
-        while not self._held and not self.is_complete:
-            self._waiter = asyncio.get_running_loop().create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
-        held = self._held
-        part = held[0] if len(held) == 1 else b"".join(held)
-        held.clear()
-        self._held_bytes = 0
-        if not self.is_complete:
-            self._connection.resume()
-        return part, not self.is_complete
-
-    def _invite(self) -> None:
-        """100 Continue for a client that waits for it (RFC 9110 10.1.1), now that its body is wanted."""
-        if self._held or self.is_complete:
-            return
-        for name, value in self.headers.raw:
-            if name == b"expect" and value.lower() == b"100-continue":
-                self._connection.write(_CONTINUE)
-
-    # The reply
-
-    async def send_whole(
-        self, status: int, headers: Pairs, body: bytes, fixed: FixedFields = NO_FIELDS
-    ) -> None:
-        """As `Exchange.send_whole`: head and body in one write."""
-        lines = self._head(status, headers, fixed)
-        lines.append(body)
-        self._connection.write(b"".join(lines))
-        self.is_sent = True
-
-    def _head(self, status: int, headers: Pairs, fixed: FixedFields = NO_FIELDS) -> list[bytes]:
-        lines = [_STATUS_LINES[status], fixed.lines]
-        # `%` over bytes is the cheapest way to put two texts into a line (0.15 us).
-        lines += [b"%b: %b\r\n" % pair for pair in headers]
-        if CLOSE[0] in headers:
-            self.keeps_alive = False
-        elif not self.keeps_alive or not self.is_complete:
-            # What is left of the body would have to be read for nothing before the next request.
-            self.keeps_alive = False
-            lines.append(b"connection: close\r\n")
-        lines.append(self._connection.date_line)
-        lines.append(b"\r\n")
-        return lines
-
-    async def start(self, status: int, headers: Pairs) -> None:
-        """As `Exchange.start`: chunked where the length is not known (RFC 9112 7.1)."""
-        if not any(name == b"content-length" for name, _ in headers):
-            if self.protocol == "1.1":
-                self._chunked = True
-                headers = [*headers, (b"transfer-encoding", b"chunked")]
-            else:
-                # HTTP/1.0: the end of the connection is the end of the body.
-                self.keeps_alive = False
-        self._connection.write(b"".join(self._head(status, headers)))
-
-    async def send_part(self, part: bytes, *, more: bool) -> None:
-        """As `Exchange.send_part`."""
-        if self._chunked:
-            octets = b"%x\r\n%b\r\n" % (len(part), part) if part else b""
-            if not more:
-                octets += b"0\r\n\r\n"
-        else:
-            octets = part
-        if octets:
-            self._connection.write(octets)
-        if more:
-            await self._connection.drain()
-        else:
-            self.is_sent = True
-
-    @property
-    def takes_trailers(self) -> bool:
-        """As `Exchange.takes_trailers`: chunked bodies can have them, and `TE: trailers` asks for them."""
-        return self.protocol == "1.1" and any(
-            name == b"te" and _TRAILERS(value) for name, value in self.headers.raw
-        )
-
-    async def send_trailers(self, fields: Pairs) -> None:
-        """As `Exchange.send_trailers` (RFC 9112 7.1.2)."""
-        lines = b"".join([b"%b: %b\r\n" % pair for pair in fields])
-        self._connection.write(b"0\r\n%b\r\n" % lines)
-        self.is_sent = True
-
-    def watch(self) -> None:
-        """Nothing to do: the protocol tells at once."""
-
-    def abort(self) -> None:
-        """As `Exchange.abort`."""
-        self._connection.abort()
-
-    def close(self) -> None:
-        """Let the connection go on."""
-        self._connection.ended(self)
-
-
-def _is_framing(field: tuple[bytes, bytes]) -> bool:
-    return field[0] in _FRAMING and field != _KEEP_ALIVE
 
 
 def _split_target(target: bytes) -> tuple[bytes, bytes]:
