@@ -123,6 +123,7 @@ REASONS: dict[str, Row] = {
         INVALID_PARAMETER="A query parameter is not valid.",
         TOO_MANY_PARAMETERS="The query has too many parameters.",
         INVALID_JSON="The request body is not valid JSON.",
+        INVALID_CODING="The request body does not decode from its content coding.",
         INVALID_MESSAGE="The request body is no message of this protocol.",
         UNKNOWN_FIELD="The request body has a field that is not known.",
         INVALID_FIELD="A field has a value that does not fit.",

@@ -20,6 +20,7 @@ from bff.core.ports import Clock, Random
 from bff.fronts.address import AddressReader
 from bff.fronts.asgi import AsgiExchange, Receive, Scope, Send
 from bff.fronts.canonical import canonical_path, check_query
+from bff.fronts.coded_body import GzipBody
 from bff.fronts.exchange import CLOSE, PART_BYTES, Exchange
 from bff.fronts.websocket import SocketExchange
 from bff.pipeline.inbound import find_route
@@ -62,8 +63,8 @@ _TIMEOUTS = frozenset(TIMEOUT_FIELDS)
 
 
 _JUDGED = frozenset({b"transfer-encoding", b"expect", b"content-encoding"})
-# Bodies are read as they are (RFC 9110 15.5.16 asks for the codings that would do).
-_PLAIN_BODIES = ((b"accept-encoding", b"identity"),)
+# What a 415 for another coding names (RFC 9110 15.5.16).
+_TAKEN_CODINGS = ((b"accept-encoding", b"gzip, identity"),)
 
 
 class DoorCaps(Struct, frozen=True, kw_only=True):
@@ -215,6 +216,10 @@ class Door:
         request.host = judged.host
         request.headers_bytes = judged.size_bytes
         exchange.declared_bytes = judged.declared_bytes
+        if judged.is_gzip:
+            body = GzipBody(exchange)
+            request.read_body = body.read_body
+            request.read_parts = body.read_parts
         if judged.hint_s is not None:
             request.deadline_s = min(request.deadline_s, request.started_s + judged.hint_s)
         request.path = canonical_path(path)
@@ -235,6 +240,7 @@ class Door:
             raise ClientError("HEADERS_TOO_LARGE", headers=CLOSE)
         size = 0
         seen: dict[bytes, bytes] = {}
+        codings = 0
         for name, value in raw:
             size += len(name) + len(value)
             if len(value) > caps.header_value_bytes or len(name) > _MAX_NAME_BYTES:
@@ -244,9 +250,12 @@ class Door:
                     raise _bad_header(name, "is given twice")
                 seen[name] = value
             elif name in _JUDGED or b"_" in name:
-                _judge_field(name, value)
+                codings += _judge_field(name, value)
         if size > caps.headers_bytes:
             raise ClientError("HEADERS_TOO_LARGE", headers=CLOSE)
+        if codings > 1:
+            # Coded twice, or by a list of fields that two readers could take in two ways.
+            raise _unknown_coding()
         host = _read_singles(seen)
         length = seen.get(b"content-length", b"")
         return _Judged(
@@ -254,6 +263,7 @@ class Door:
             size_bytes=size,
             host=host.decode("ascii").lower(),
             declared_bytes=int(length) if length.isdigit() else 0,
+            is_gzip=codings == 1,
             hint_s=None if _TIMEOUTS.isdisjoint(seen) else _least_hint_s(seen),
         )
 
@@ -391,6 +401,7 @@ class _Judged(Struct, frozen=True, kw_only=True):
     size_bytes: int
     host: str
     declared_bytes: int
+    is_gzip: bool
     hint_s: float | None
 
 
@@ -419,20 +430,27 @@ def _least_hint_s(seen: dict[bytes, bytes]) -> float:
     return least_s
 
 
-def _judge_field(name: bytes, value: bytes) -> None:
-    """Fields that we understand in one form only."""
+def _judge_field(name: bytes, value: bytes) -> bool:
+    """Fields that we understand in few forms only; True for a coding that the body has to be freed of."""
     if b"_" in name:
         raise _bad_header(name, "has an underscore in its name")
     if name == b"transfer-encoding" and value.lower() != b"chunked":
         raise ClientError("TRANSFER_CODING", headers=CLOSE)
-    if name == b"content-encoding" and value.lower() != b"identity":
-        raise ClientError(
-            "UNSUPPORTED_MEDIA_TYPE",
-            "This content coding is not supported.",
-            headers=(*_PLAIN_BODIES, *CLOSE),
-        )
     if name == b"expect" and value.lower() != b"100-continue":
         raise ClientError("EXPECTATION", headers=CLOSE)
+    if name == b"content-encoding" and value.lower() != b"identity":
+        if value.lower() != b"gzip":
+            raise _unknown_coding()
+        return True
+    return False
+
+
+def _unknown_coding() -> ClientError:
+    return ClientError(
+        "UNSUPPORTED_MEDIA_TYPE",
+        "This content coding is not supported.",
+        headers=(*_TAKEN_CODINGS, *CLOSE),
+    )
 
 
 def _bad_header(name: bytes, what: str) -> ClientError:

@@ -1,6 +1,8 @@
 """REST outside, gRPC inside: what clients send and read, over a real gateway and real services."""
 
+import gzip
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -443,7 +445,7 @@ async def test_other_content_types_are_415(
 
 
 @pytest.mark.rule("transcoding.101")
-@pytest.mark.parametrize("coding", ["gzip", "br", "compress"])
+@pytest.mark.parametrize("coding", ["gzip, gzip", "br", "compress", "deflate"])
 async def test_a_coded_body_is_never_read_as_plain(
     http: httpx.AsyncClient, samples: SampleServices, admin: dict[str, str], coding: str
 ) -> None:
@@ -452,6 +454,61 @@ async def test_a_coded_body_is_never_read_as_plain(
     )
 
     assert reply.status_code == 415
+    assert reply.headers["accept-encoding"] == "gzip, identity"
+    assert (await samples.calls("orders", "PlaceOrder")).calls == 0
+
+
+@pytest.mark.rule("transcoding.101")
+@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
+async def test_a_gzipped_body_is_read_as_what_it_holds(
+    http: httpx.AsyncClient, samples: SampleServices, admin: dict[str, str], chunked: bool
+) -> None:
+    """In one member or several, in one read or many."""
+    order = {"customerId": "u-2", "items": [{"productId": "p-1", "quantity": 2}]}
+    text = json.dumps(order).encode() + b" " * 30_000
+    octets = gzip.compress(text[:20], 0) + gzip.compress(text[20:], 0)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for at in range(0, len(octets), 97):
+            yield octets[at : at + 97]
+
+    reply = await http.post(
+        "/v1/orders",
+        content=pieces() if chunked else octets,
+        headers={**admin, "content-encoding": "gzip", "content-type": "application/json"},
+    )
+
+    assert reply.status_code == (await place(http, admin)).status_code
+    assert reply.json()["customerId"] == "u-2"
+    assert reply.json()["items"][0]["quantity"] == 2
+
+
+CODED = {
+    "no gzip": (b"{}", 400, "INVALID_CODING"),
+    "cut short": (gzip.compress(b'{"a":1}')[:-3], 400, "INVALID_CODING"),
+    "wrong checksum": (gzip.compress(b"{}")[:-8] + b"\0" * 8, 400, "INVALID_CODING"),
+    "junk behind": (gzip.compress(b"{}") + b"junk", 400, "INVALID_CODING"),
+    "beyond the cap": (gzip.compress(bytes(2_000_000), 9), 413, "BODY_TOO_LARGE"),
+    "a bomb in a bomb's way": (gzip.compress(bytes(900_000), 9), 413, "BODY_TOO_LARGE"),
+}
+
+
+@pytest.mark.rule("transcoding.101")
+@pytest.mark.parametrize(("octets", "status", "reason"), CODED.values(), ids=CODED)
+async def test_a_gzipped_body_is_held_to_its_caps_and_its_form(
+    http: httpx.AsyncClient,
+    samples: SampleServices,
+    admin: dict[str, str],
+    octets: bytes,
+    status: int,
+    reason: str,
+) -> None:
+    """It may grow to the cap of a plain one, and to a hundred times what came."""
+    reply = await http.post(
+        "/v1/orders", content=octets, headers={**admin, "content-encoding": "gzip"}
+    )
+
+    assert (reply.status_code, reason_of(reply.json())) == (status, reason)
     assert (await samples.calls("orders", "PlaceOrder")).calls == 0
 
 
