@@ -346,7 +346,7 @@ FAULTS: dict[str, tuple[str, str]] = {
     "no http": ("type: x", "shelf_service.txt:1:1 error this service config has no `http` block; "),
     "template": (
         "http: {rules: [{selector: shelf.v1.Shelf.Get, get: /a//b}]}",
-        "shelf_service.txt:1:55 error /a//b: ",
+        "shelf_service.txt:1:52 error /a//b: ",
     ),
     "field": (
         "http: {rules: [{selector: shelf.v1.Shelf.Get, get: '/a/{ident}'}]}",
