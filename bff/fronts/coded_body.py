@@ -18,6 +18,8 @@ _STEP_BYTES = 64 * 1024
 # What a body may grow to, of the octets that came; and what any may, however few came.
 _MOST_GROWTH = 100
 _ALWAYS_BYTES = 64 * 1024
+# Each member copies what stands behind it, so thousands of tiny ones would cost the square of their number.
+_MOST_MEMBERS = 64
 
 
 class GzipBody:
@@ -34,10 +36,12 @@ class GzipBody:
         """The body as it comes, in parts of 64 KiB at most.
 
         Raises as `Exchange.read_parts`; BODY_TOO_LARGE too where it grows beyond the cap or to more
-        than 100 times what came; INVALID_CODING where it is no gzip, or breaks off.
+        than 100 times what came; INVALID_CODING where it is no gzip, breaks off, or has more than
+        64 members.
         """
         machine = zlib.decompressobj(_GZIP)
         came = grown = 0
+        members = 1
         async with aclosing(self._exchange.read_parts(limits)) as parts:
             async for part in parts:
                 came += len(part)
@@ -49,6 +53,9 @@ class GzipBody:
                         if not left:
                             break
                         # The next member of the same file (RFC 1952 2.2).
+                        members += 1
+                        if members > _MOST_MEMBERS:
+                            raise _broken("too many members")
                         machine = zlib.decompressobj(_GZIP)
                     plain = _inflate(machine, left)
                     left = machine.unused_data if machine.eof else machine.unconsumed_tail

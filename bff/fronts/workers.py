@@ -132,9 +132,6 @@ class Workers:
             tls=self._tls,
             clock=self._clock,
         )
-        # The app says in its lifespan that it is ready, before uvicorn listens: what came in between
-        # was refused. Now it waits until the app takes it.
-        listening.listen(self._backlog)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(server.serve(sockets=[listening]))
         return 0

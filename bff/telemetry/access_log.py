@@ -71,8 +71,8 @@ class AccessLine(Struct, frozen=True):
 class AccessLog:
     """Makes lines and gives them to `write` (a LineWriter's).
 
-    A good request's line is a prepared text with some 20 places to fill (2 us); any other is
-    encoded field by field (6 us). Both are the same line: tests hold the one to the other.
+    A good request's line is a prepared text with some 20 places to fill; any other is
+    encoded field by field. Both are the same line: tests hold the one to the other.
 
     `user_id` says how users appear: as they are, as a hash keyed with `hash_key` (the same in all
     workers, so that one user's lines can be found), or not at all.

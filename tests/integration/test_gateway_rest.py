@@ -488,6 +488,7 @@ CODED = {
     "cut short": (gzip.compress(b'{"a":1}')[:-3], 400, "INVALID_CODING"),
     "wrong checksum": (gzip.compress(b"{}")[:-8] + b"\0" * 8, 400, "INVALID_CODING"),
     "junk behind": (gzip.compress(b"{}") + b"junk", 400, "INVALID_CODING"),
+    "thousands of members": (gzip.compress(b" ") * 2_000, 400, "INVALID_CODING"),
     "beyond the cap": (gzip.compress(bytes(2_000_000), 9), 413, "BODY_TOO_LARGE"),
     "a bomb in a bomb's way": (gzip.compress(bytes(900_000), 9), 413, "BODY_TOO_LARGE"),
 }
