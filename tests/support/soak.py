@@ -37,6 +37,7 @@ from bff.wire.http2.frames import (
     window_update_frame,
 )
 from bff.wire.http2.lane import LaneChannel
+from bff.wire.http2.stream import Stream
 from tests.support.h2_server import GRPC, OK, data, grpc_message, headers
 from tests.support.lane import CLOCK, PATH
 
@@ -61,7 +62,7 @@ class Figures(Struct, frozen=True, kw_only=True):
     tasks: tuple[int, int]
     files: tuple[int, int]
     rss_kib: tuple[int, int]
-    streams_left: int
+    streams: tuple[int, int]
     open_calls: int
     connections: int
     seconds: float
@@ -153,7 +154,6 @@ async def soak(calls: int, *, seed: int = 5, at_once: int = _AT_ONCE) -> Figures
     before = _there()
     await _spend(lane, numbers, calls, at_once, ends, chance)
     after = _there()
-    streams = [one for one in gc.get_objects() if type(one).__name__ == "Stream"]
     figures = Figures(
         calls=calls,
         ends=dict(ends),
@@ -161,7 +161,7 @@ async def soak(calls: int, *, seed: int = 5, at_once: int = _AT_ONCE) -> Figures
         tasks=(before[0], after[0]),
         files=(before[1], after[1]),
         rss_kib=(before[2], after[2]),
-        streams_left=len(streams),
+        streams=(before[3], after[3]),
         open_calls=lane.open_calls,
         connections=lane.connections,
         seconds=round(CLOCK.now_s() - began_s, 1),
@@ -223,12 +223,13 @@ async def _ask(lane: LaneChannel, asked: bytes) -> str:
     return "ok" if own else "crossed"
 
 
-def _there() -> tuple[int, int, int]:
-    """Tasks, open files and KiB of memory, after a collection."""
+def _there() -> tuple[int, int, int, int]:
+    """Tasks, open files, KiB of memory and streams of the lane, after a collection."""
     gc.collect()
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     files = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - names alone are wanted
-    return len(asyncio.all_tasks()), files, pages * os.sysconf("SC_PAGE_SIZE") // 1024
+    streams = sum(type(one) is Stream for one in gc.get_objects())
+    return len(asyncio.all_tasks()), files, pages * os.sysconf("SC_PAGE_SIZE") // 1024, streams
 
 
 def main() -> int:
@@ -239,8 +240,9 @@ def main() -> int:
     given = parser.parse_args()
     figures: Any = uvloop.run(soak(given.calls, seed=given.seed))
     print(msgspec.json.format(msgspec.json.encode(figures), indent=2).decode())
-    is_sound = not figures.crossed and not figures.open_calls and figures.streams_left < 10
-    return 0 if is_sound and figures.tasks[0] == figures.tasks[1] else 1
+    is_sound = not figures.crossed and not figures.open_calls
+    is_clean = figures.tasks[0] == figures.tasks[1] and figures.streams[1] < figures.streams[0] + 10
+    return 0 if is_sound and is_clean else 1
 
 
 if __name__ == "__main__":
