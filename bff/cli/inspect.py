@@ -11,10 +11,10 @@ from rich.text import Text
 
 from bff.cli.offline import compile_offline, print_if_partial
 from bff.cli.report import console, errors, print_problems, problems_json
+from bff.config.presets import SwitchInForce
 from bff.core.errors import ConfigError
 from bff.pipeline.route import CompiledRoute
 from bff.snapshot.compiler import Compiled
-from bff.snapshot.routes import ServedBinding
 from bff.transcoding.route_trie import Found
 
 __all__ = ["check", "routes"]
@@ -58,11 +58,11 @@ def check(
 
 def _explain(compiled: Compiled, asked: str, *, as_json: bool) -> None:
     """The switches of one route, each with the word of the configuration that gave it."""
-    served = _served_at(compiled, asked)
-    if served is None:
-        errors.print(f"no mapped route takes {asked!r}; write it as GET /v1/x", style="red")
+    switches = _switches_at(compiled, asked)
+    if switches is None:
+        errors.print(f"no route to a method takes {asked!r}; write it as GET /v1/x", style="red")
         raise typer.Exit(1)
-    rows = [(s.name, s.text, s.origin) for s in served.all_switches]
+    rows = [(s.name, s.text, s.origin) for s in switches]
     if as_json:
         names = ("switch", "value", "origin")
         console.print(
@@ -79,16 +79,16 @@ def _explain(compiled: Compiled, asked: str, *, as_json: bool) -> None:
     (console if console.is_terminal else Console(width=_PIPED_WIDTH)).print(table)
 
 
-def _served_at(compiled: Compiled, asked: str) -> ServedBinding | None:
-    """The route with this method and template, else the one that would take this path."""
+def _switches_at(compiled: Compiled, asked: str) -> tuple[SwitchInForce, ...] | None:
+    """Of the route with this method and template, else of the one that would take this path."""
     method, _, path = asked.strip().partition(" ")
     method, path = method.upper(), path.strip()
-    for served in compiled.served:
-        if (served.binding.method, served.binding.template) == (method, path):
-            return served
+    for route, switches in compiled.switches:
+        if (route.method, route.template) == (method, path):
+            return switches
     found = compiled.tools.trie.find(method, path) if path.startswith("/") else None
-    route = found.value if isinstance(found, Found) else None
-    return next((served for served in compiled.served if served.route is route), None)
+    taken = found.value if isinstance(found, Found) else None
+    return next((switches for route, switches in compiled.switches if route is taken), None)
 
 
 def routes(mappings: _Mappings = Path("mappings"), as_json: _Json = False) -> None:

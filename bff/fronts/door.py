@@ -209,6 +209,8 @@ class Door:
         path = exchange.raw_path
         if len(path) > caps.path_bytes or len(request.query) > caps.query_bytes:
             raise ClientError("TARGET_TOO_LONG", headers=CLOSE)
+        # First of all that may be refused: the path tells in which protocol.
+        request.path = canonical_path(path)
         headers = exchange.headers
         judged: _Judged | None = headers.judged
         if judged is None or judged.caps is not caps:
@@ -222,7 +224,6 @@ class Door:
             request.read_parts = body.read_parts
         if judged.hint_s is not None:
             request.deadline_s = min(request.deadline_s, request.started_s + judged.hint_s)
-        request.path = canonical_path(path)
         if request.query:
             check_query(request.query)
         peer = request.address

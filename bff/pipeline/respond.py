@@ -11,12 +11,13 @@ from urllib.parse import quote
 
 import msgspec
 
-from bff.core.errors import GatewayBug, GatewayError, UpstreamError
+from bff.core.errors import ClientError, GatewayBug, GatewayError, UpstreamError
 from bff.core.exchange import Json, Reply, Request
 from bff.core.media import accepts
 from bff.core.status import HTTP_OF_CODE, MASKED_CODES, REASONS, Code
 from bff.pipeline.route import Tools
 from bff.transcoding import rpc_status
+from bff.transcoding.route_trie import Found
 
 __all__ = ["bug_reply", "error_body", "error_reply", "error_text", "error_tree", "public_message"]
 
@@ -264,9 +265,20 @@ def _told(
     error: GatewayError, request: Request, tools: Tools
 ) -> tuple[int, tuple[bytes, bytes], bytes]:
     """Status, content type and body: in the protocol that the client speaks, or as REST."""
-    speak = tools.speakers.get(request.route_id)
+    speak = tools.speakers.get(request.route_id or _route_ahead(request, tools))
     told = None if speak is None else speak(error, request, tools)
     return told or (error.status, *_rendered(error, request, tools))
+
+
+def _route_ahead(request: Request, tools: Tools) -> str:
+    """The route that a request refused at the door would have taken: its client reads that protocol."""
+    if request.stage != "door" or not (tools.speakers and request.path):
+        return ""
+    try:
+        found = tools.trie.find(request.method, request.path)
+    except ClientError:
+        return ""
+    return found.value.id if isinstance(found, Found) else ""
 
 
 def bug_reply(request: Request, tools: Tools) -> Reply:

@@ -24,7 +24,7 @@ __all__ = [
 
 _VERBS = ("get", "put", "post", "delete", "patch")
 # Keys of a route that are no policies: an exact entry has those of the wildcard that it does not write.
-_INHERITED = ("upstream", "status", "docs", "unbound", "annotation", "read_mask")
+_INHERITED = ("upstream", "status", "docs", "unbound", "annotation", "read_mask", "websocket")
 
 
 class Entry(Struct, frozen=True):

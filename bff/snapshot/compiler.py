@@ -13,6 +13,7 @@ from msgspec import Struct
 from bff.auth.challenges import Challenges
 from bff.config.documents import Document
 from bff.config.gateway import GatewayFile
+from bff.config.presets import SwitchInForce
 from bff.core.errors import ConfigError
 from bff.core.problems import Problem
 from bff.core.schema import Method
@@ -53,6 +54,8 @@ class Compiled(Struct, kw_only=True, eq=False):
     lease: Lease
     routes: tuple[CompiledRoute, ...]
     served: tuple[ServedBinding, ...]
+    # Every route to one method, paths of protocols included, with its switches in force.
+    switches: tuple[tuple[CompiledRoute, tuple[SwitchInForce, ...]], ...]
     # Operations of aggregates and GraphQL, by "upstream.Method" and "package.Service/Method".
     methods: Mapping[str, Method]
     openapi: bytes
@@ -158,6 +161,7 @@ class Compiler:
             lease=lease,
             routes=tuple(compiled_routes),
             served=tuple(routes.served),
+            switches=(*((each.route, each.all_switches) for each in routes.served), *routes.spoken),
             methods=routes.methods,
             openapi=openapi,
             sdl=front.sdl if front is not None else "",

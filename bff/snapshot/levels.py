@@ -63,13 +63,6 @@ class Levels:
     def _beside(self, name: str) -> SwitchValue:
         return next(each.value for each in self.beside_switches if each.name == name)
 
-    def of_route(self, key: str) -> Any:
-        """What the route writes under a key that routes alone have, else the wildcard, else its default."""
-        route, wildcard = self._entry.route, self._entry.wildcard
-        if key not in route.model_fields_set and wildcard is not None:
-            return getattr(wildcard, key)
-        return getattr(route, key)
-
     def log_share(self) -> float:
         """The share of good requests that the access log shows, 0 to 1."""
         for level in reversed(self._values):

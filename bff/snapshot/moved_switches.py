@@ -12,14 +12,13 @@ Texts = Mapping[str, Mapping[str, str]]
 
 
 def switch_texts(compiled: Compiled) -> Texts:
-    """The switches in force of every mapped route. Routes that agree share one mapping."""
+    """The switches in force of every route to a method. Routes that agree share one mapping."""
     shared: dict[tuple[SwitchInForce, ...], dict[str, str]] = {}
     found: dict[str, Mapping[str, str]] = {}
-    for served in compiled.served:
-        switches = served.all_switches
+    for route, switches in compiled.switches:
         if switches not in shared:
             shared[switches] = {each.name: each.text for each in switches}
-        found[f"{served.binding.method} {served.binding.template}"] = shared[switches]
+        found[f"{route.method} {route.template}"] = shared[switches]
     return found
 
 

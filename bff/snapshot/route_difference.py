@@ -56,6 +56,10 @@ def fingerprints(compiled: Compiled) -> dict[str, str]:
                  if name in compiled.methods],
             ]
         )  # fmt: skip
+    for route, switches in compiled.switches:
+        found[f"{route.method} {route.template}"].append(
+            [(switch.name, str(switch.value)) for switch in switches]
+        )
     for served in compiled.served:
         binding = served.binding
         found[f"{binding.method} {binding.template}"].append(
@@ -63,7 +67,6 @@ def fingerprints(compiled: Compiled) -> dict[str, str]:
                 binding.body,
                 binding.response_body,
                 _of_method(shapes, served.method),
-                [(switch.name, str(switch.value)) for switch in served.all_switches],
             ]
         )
     return {name: digest_of(parts) for name, parts in found.items()}

@@ -111,6 +111,8 @@ class RouteCompiler:
         # The entry that speaks for each method, and the variables of the method's paths.
         self._speaking: list[tuple[Entry, list[tuple[str, ...]]]] = []
         self.served: list[ServedBinding] = []
+        # Paths of protocols, each with its switches in force.
+        self.spoken: list[tuple[CompiledRoute, tuple[SwitchInForce, ...]]] = []
         # By "upstream.Method", and by "package.Service/Method".
         self.inner = self._inner.operations
         self.methods = self._inner.methods
@@ -167,9 +169,9 @@ class RouteCompiler:
 
     def _compile_protocols(self, entry: Entry, variables: list[tuple[str, ...]]) -> None:
         levels = Levels(self._gateway, entry)
-        switches = self._switches.compile(levels.switches()).values
+        switches = self._switches.compile(levels.switches())
         upstream = entry.route.upstream or entry.file.value.upstream
-        if not switches.protocols or upstream not in self._upstreams.stacks:
+        if not switches.values.protocols or upstream not in self._upstreams.stacks:
             return
         binding = unbound_binding(entry.method)
         mine = [s for s in self.served if s.method is entry.method and s.upstream == upstream]
@@ -183,12 +185,13 @@ class RouteCompiler:
             upstream=upstream,
             levels=levels,
             caps=levels.caps(),
-            switches=switches,
+            switches=switches.values,
         )
         rest = next((s.route for s in mine if s.binding.template == binding.template), None)
         name = mine[0].route.id if mine else f"{upstream}.{entry.method.name}"
         for route in self.protocols.compile(rule, variables, rest, name):
             self._claim_id(entry, route.id)
+            self.spoken.append((route, switches.in_force + levels.beside_switches))
 
     def _variables(
         self, file: Placed[ServiceFile], service: Service
@@ -280,7 +283,7 @@ class RouteCompiler:
             return
         self._places[compiled.id] = binding.where
         self._claim_id(entry, compiled.id)
-        if rule.levels.of_route("websocket"):
+        if entry.route.websocket:
             self._serve_socket(rule, compiled)
         for hidden in hidden_names(method, binding):
             self._find.warn(hidden)
@@ -291,14 +294,14 @@ class RouteCompiler:
                 method=method,
                 binding=binding,
                 upstream=rule.upstream,
-                docs=rule.levels.of_route("docs"),
+                docs=entry.route.docs,
                 secured=access.required,
                 switches=switches,
                 stream=rule.levels.stream(),
                 beside=rule.levels.beside_switches,
                 kinds=kinds,
                 scopes=scopes,
-                status=rule.levels.of_route("status"),
+                status=entry.route.status,
             )
         )
 

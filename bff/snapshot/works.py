@@ -7,7 +7,6 @@ from msgspec import Struct, structs
 from bff.config.documents import Placed
 from bff.config.gateway import GatewayFile
 from bff.config.policies import Caps
-from bff.config.routes import ReadMask as WrittenMask
 from bff.core.exchange import Json
 from bff.core.schema import HttpBinding, MessageType, Method
 from bff.pipeline.calls import Bound, Download, PickyUnary, Unary
@@ -81,7 +80,7 @@ class WorkCompiler:
             return None
         replying = self._replying(rule)
         work = replying and self._with_body(rule, replying)
-        written = _read_mask(rule)
+        written = rule.entry.route.read_mask
         if written is None or not isinstance(work, Unary):
             return work
         read_mask = ReadMask(
@@ -96,7 +95,7 @@ class WorkCompiler:
 
     def _is_maskable(self, rule: Rule) -> bool:
         """Note a problem where a read mask is written and cannot be."""
-        entry, written = rule.entry, _read_mask(rule)
+        entry, written = rule.entry, rule.entry.route.read_mask
         if written is None:
             return True
         method = entry.method
@@ -127,7 +126,7 @@ class WorkCompiler:
 
     def _replying(self, rule: Rule) -> Unary | Download | Streamed | None:
         """The work as the method's reply asks for it."""
-        method, switches, status = rule.entry.method, rule.switches, rule.levels.of_route("status")
+        method, switches, status = rule.entry.method, rule.switches, rule.entry.route.status
         try:
             binder = self._binder(rule)
             write = self._writer(rule)
@@ -198,7 +197,7 @@ class WorkCompiler:
             codec=self._codec_of(rule.entry.method),
             write=write,
             response_body=rule.binding.response_body,
-            status=rule.levels.of_route("status"),
+            status=rule.entry.route.status,
         )
         if not isinstance(form, list):
             return Streamed(bound=bound, form=form)
@@ -287,19 +286,15 @@ class WorkCompiler:
     def _note_socket(self, rule: Rule, message: str, hint: str) -> None:
         """Only for a route that asks: a wildcard means those that can."""
         entry = rule.entry
-        if not entry.exact or "websocket" not in entry.route.model_fields_set:
+        written = entry.file.value.routes[entry.index].model_fields_set
+        if not entry.exact or "websocket" not in written:
             return
         self._find.add(entry.file, message, "routes", entry.index, "websocket", hint=hint)
 
 
-def _read_mask(rule: Rule) -> WrittenMask | None:
-    found: WrittenMask | None = rule.levels.of_route("read_mask")
-    return found
-
-
 def _passing_over(rule: Rule) -> Switches:
     """The switches, under which the parameter of a read mask names no field of the request."""
-    written, switches = _read_mask(rule), rule.switches
+    written, switches = rule.entry.route.read_mask, rule.switches
     if written is None or written.param in switches.query_ignore:
         return switches
     return structs.replace(switches, query_ignore=(*switches.query_ignore, written.param))

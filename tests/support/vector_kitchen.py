@@ -16,6 +16,8 @@ from google.api import httpbody_pb2
 from google.protobuf import descriptor_pb2, json_format, message_factory
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message import DecodeError
+from google.rpc import error_details_pb2, status_pb2
 
 from tests.support.proto_sets import KITCHEN, compile_set
 
@@ -77,17 +79,23 @@ class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the service says to one row; by default each message that it was sent.
 
     `messages` are JSON, or `{base64: ..}` for exact octets. `code` is a name or any number.
+    `status` are the details of a google.rpc.Status under the same code: JSON of `google.protobuf.Any`,
+    or `{"@type": .., "octets": <base64>}`. Values of metadata whose names end in `-bin` are base64.
     """
 
     messages: Sequence[Any] | None = None
     code: str | int = 0
     details: str = ""
+    status: list[dict[str, Any]] = []
     metadata: dict[str, str] = {}
     trailers: dict[str, str] = {}
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """One call as it arrived: the method's name, its messages as JSON, its metadata."""
+    """One call as it arrived: the method's name, its messages as JSON, its metadata.
+
+    Octets that are no such message are `{base64: ..}`.
+    """
 
     rpc: str
     messages: list[Any]
@@ -152,8 +160,8 @@ class VectorKitchen:
         shown = [self._as_json(method.input_type, each) for each in sent]
         self.asked.append(Asked(method.name, shown, metadata))
         answer = self.answer
-        context.send_initial_metadata(tuple(answer.metadata.items()))
-        context.set_trailing_metadata(tuple(answer.trailers.items()))
+        context.send_initial_metadata(_pairs(answer.metadata))
+        context.set_trailing_metadata((*_pairs(answer.trailers), *_details(answer)))
         messages = sent if answer.messages is None else answer.messages
         for message in messages:
             yield self._as_octets(method.output_type, message)
@@ -163,7 +171,10 @@ class VectorKitchen:
 
     def _as_json(self, kind: Any, octets: bytes) -> Any:
         message = message_factory.GetMessageClass(kind)()
-        message.ParseFromString(octets)
+        try:
+            message.ParseFromString(octets)
+        except DecodeError:
+            return {"base64": base64.b64encode(octets).decode()}
         return json_format.MessageToDict(message, descriptor_pool=self._pool)
 
     def _as_octets(self, kind: Any, message: Any) -> bytes:
@@ -191,6 +202,27 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in
             return self._kitchen.serve(method, requests, context)
 
         return grpc.stream_stream_rpc_method_handler(answer)
+
+
+def _pairs(metadata: dict[str, str]) -> tuple[tuple[str, str | bytes], ...]:
+    return tuple(
+        (name, base64.b64decode(value) if name.endswith("-bin") else value)
+        for name, value in metadata.items()
+    )
+
+
+def _details(answer: Answer) -> Iterator[tuple[str, bytes]]:
+    """The google.rpc.Status of an answer, if it has one."""
+    if not answer.status:
+        return
+    status = status_pb2.Status(code=_code_of(answer.code).value[0], message=answer.details)
+    for each in answer.status:
+        found = status.details.add()
+        if "octets" in each:
+            found.type_url, found.value = each["@type"], base64.b64decode(each["octets"])
+        else:
+            json_format.ParseDict(each, found, descriptor_pool=error_details_pb2.DESCRIPTOR.pool)
+    yield "grpc-status-details-bin", status.SerializeToString()
 
 
 def _code_of(code: str | int) -> Any:

@@ -4,47 +4,18 @@ import base64
 import json
 import socket
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from tests.support.gateway import GatewayProcess
 from tests.support.vector_kitchen import VectorKitchen
+from tests.support.vector_replies import Reply, read_reply
 from tests.support.vectors import Config, Row, files_of, request_octets
 
-__all__ = ["Reply", "VectorWorld", "judge"]
+__all__ = ["VectorWorld", "judge"]
 
 _GUARD_S = 20.0
 _LOT = 1 << 16
-
-
-class Reply(msgspec.Struct, frozen=True):
-    """A reply as it came: `octets`, and what they say."""
-
-    octets: bytes
-    status: int
-    fields: list[tuple[str, str]]
-    body: bytes
-
-    def field(self, name: str) -> str | None:
-        """A header field, several of one name joined; None if it is absent."""
-        found = [value for key, value in self.fields if key == name.lower()]
-        return ", ".join(found) if found else None
-
-    @property
-    def detail(self) -> dict[str, dict[str, Any]]:
-        """Details of an error by their last name, whichever form the error has."""
-        try:
-            tree = json.loads(self.body)
-        except ValueError:
-            return {}
-        if not isinstance(tree, dict):
-            return {}
-        if "reason" in tree:
-            violations = [{"field": each.get("pointer")} for each in tree.get("errors", ())]
-            return {"ErrorInfo": tree, "BadRequest": {"fieldViolations": violations}}
-        details = tree.get("error", tree).get("details", ())
-        return {str(each.get("@type", "")).rpartition(".")[2]: each for each in details}
 
 
 class VectorWorld:
@@ -66,31 +37,7 @@ class VectorWorld:
             got = b""
             while part := connection.recv(_LOT):
                 got += part
-        return _read_reply(got)
-
-
-def _read_reply(octets: bytes) -> Reply:
-    head, _, body = octets.partition(b"\r\n\r\n")
-    lines = head.decode("latin-1").split("\r\n")
-    fields = [
-        (name.strip().lower(), value.strip())
-        for name, _, value in (line.partition(":") for line in lines[1:])
-    ]
-    if ("transfer-encoding", "chunked") in fields:
-        body = _joined_chunks(body)
-    status = int(lines[0].split(" ")[1]) if lines[0] else 0
-    return Reply(octets, status, fields, body)
-
-
-def _joined_chunks(body: bytes) -> bytes:
-    joined = b""
-    while body:
-        size, _, body = body.partition(b"\r\n")
-        length = int(size, 16)
-        joined, body = joined + body[:length], body[length + 2 :]
-        if not length:
-            break
-    return joined
+        return read_reply(got)
 
 
 def judge(row: Row, reply: Reply, kitchen: VectorKitchen) -> list[str]:
@@ -131,8 +78,9 @@ def _judge_body(row: Row, reply: Reply) -> list[str]:
         found += _differs("text", row.text, reply.body.decode(errors="replace"))
     if row.octets64 is not None:
         found += _differs("octets64", row.octets64, base64.b64encode(reply.body).decode())
-    body = reply.body.decode(errors="replace")
-    return found + [f"the reply does not say {text!r}" for text in row.says if text not in body]
+    said = reply.said
+    found += [f"the reply does not say {text!r}" for text in row.says if text not in said]
+    return found + [f"the reply says {text!r}" for text in row.hides if text in said]
 
 
 def _judge_call(row: Row, kitchen: VectorKitchen) -> list[str]:

@@ -28,7 +28,7 @@ default the file's only one) as exactly these octets, and on to a service:
 | `names` | fields of BadRequest, in order |
 | `allow`, `fields` | the field Allow; header fields of the reply (null: absent) |
 | `reply`, `text`, `octets64` | the reply's body as JSON, as text, as base64 |
-| `says` | texts that stand in the reply's body |
+| `says`, `hides` | texts that the reply's body says, or does not: itself, or in details that it has in binary |
 
 One with a **template** (`template: "/{}"`) is a mapping with this path, which `bff check` must refuse
 with `says`, pointing at `column` of the template. With `sound: true` it must pass, with `warns` pass
@@ -99,6 +99,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     text: str | None = None
     octets64: str | None = None
     says: list[str] = []
+    hides: list[str] = []
     template: str | None = None
     column: int | None = None
     load: str | None = None

@@ -54,6 +54,23 @@ def test_each_switch_has_its_origin(mappings: str, route: str) -> None:
     assert found["query_ignore"][0] == "[key, alt, $fields, utm_*]"
 
 
+@pytest.mark.rule("transcoding.162", "transcoding.166")
+@pytest.mark.parametrize(
+    "route", ["POST /sample.orders.v1.OrderService/GetOrder", "GET {}", "get {}"]
+)
+def test_the_path_of_a_protocol_has_switches_too(tmp_path: Path, route: str) -> None:
+    protocols = {
+        "orders.yaml": FILES["orders.yaml"].replace("envoy}", "envoy, protocols: [connect]}")
+    }
+    mappings = str(write(tmp_path, {**FILES, **protocols}))
+    path = "/sample.orders.v1.OrderService/GetOrder"
+
+    found = explained(mappings, route.format(path))
+
+    assert (found["protocols"][0], found["query_plus"][0]) == ("[connect]", "space")
+    assert found["protocols"][1].endswith("orders.yaml:4:41")
+
+
 def test_table_is_for_people(mappings: str) -> None:
     result = run_bff("check", mappings, "--explain-preset", "GET /v1/orders/o-1")
 
@@ -67,4 +84,4 @@ def test_route_that_is_not_there(mappings: str, route: str) -> None:
     result = run_bff("check", mappings, "--explain-preset", route)
 
     assert result.exit_code == 1
-    assert "no mapped route takes" in result.output
+    assert "no route to a method takes" in result.output
