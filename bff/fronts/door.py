@@ -20,7 +20,8 @@ from bff.core.ports import Clock, Random
 from bff.fronts.address import AddressReader
 from bff.fronts.asgi import AsgiExchange, Receive, Scope, Send
 from bff.fronts.canonical import canonical_path, check_query
-from bff.fronts.coded_body import GzipBody
+from bff.fronts.coded_body import CodedBody
+from bff.fronts.codings import CODINGS, Inflater
 from bff.fronts.exchange import CLOSE, PART_BYTES, Exchange
 from bff.fronts.websocket import SocketExchange
 from bff.pipeline.inbound import find_route
@@ -63,8 +64,9 @@ _TIMEOUTS = frozenset(TIMEOUT_FIELDS)
 
 
 _JUDGED = frozenset({b"transfer-encoding", b"expect", b"content-encoding"})
-# What a 415 for another coding names (RFC 9110 15.5.16).
-_TAKEN_CODINGS = ((b"accept-encoding", b"gzip, identity"),)
+# What a 415 names that may be sent (RFC 9110 15.5.16).
+_TAKEN_TYPES = ((b"accept", b"application/json"),)
+_TAKEN_CODINGS = ((b"accept-encoding", b"gzip, br, zstd, identity"),)
 
 
 class DoorCaps(Struct, frozen=True, kw_only=True):
@@ -218,8 +220,8 @@ class Door:
         request.host = judged.host
         request.headers_bytes = judged.size_bytes
         exchange.declared_bytes = judged.declared_bytes
-        if judged.is_gzip:
-            body = GzipBody(exchange)
+        if judged.coding is not None:
+            body = CodedBody(exchange, judged.coding)
             request.read_body = body.read_body
             request.read_parts = body.read_parts
         if judged.hint_s is not None:
@@ -241,20 +243,20 @@ class Door:
             raise ClientError("HEADERS_TOO_LARGE", headers=CLOSE)
         size = 0
         seen: dict[bytes, bytes] = {}
-        codings = 0
+        codings: list[Callable[[], Inflater]] = []
         for name, value in raw:
             size += len(name) + len(value)
             if len(value) > caps.header_value_bytes or len(name) > _MAX_NAME_BYTES:
                 raise ClientError("HEADERS_TOO_LARGE", headers=CLOSE)
             if name in _SINGLE:
                 if name in seen:
-                    raise _bad_header(name, "is given twice")
+                    raise _given_twice(name)
                 seen[name] = value
             elif name in _JUDGED or b"_" in name:
                 codings += _judge_field(name, value)
         if size > caps.headers_bytes:
             raise ClientError("HEADERS_TOO_LARGE", headers=CLOSE)
-        if codings > 1:
+        if len(codings) > 1:
             # Coded twice, or by a list of fields that two readers could take in two ways.
             raise _unknown_coding()
         host = _read_singles(seen)
@@ -264,7 +266,7 @@ class Door:
             size_bytes=size,
             host=host.decode("ascii").lower(),
             declared_bytes=int(length) if length.isdigit() else 0,
-            is_gzip=codings == 1,
+            coding=codings[0] if codings else None,
             hint_s=None if _TIMEOUTS.isdisjoint(seen) else _least_hint_s(seen),
         )
 
@@ -402,7 +404,7 @@ class _Judged(Struct, frozen=True, kw_only=True):
     size_bytes: int
     host: str
     declared_bytes: int
-    is_gzip: bool
+    coding: Callable[[], Inflater] | None
     hint_s: float | None
 
 
@@ -431,8 +433,8 @@ def _least_hint_s(seen: dict[bytes, bytes]) -> float:
     return least_s
 
 
-def _judge_field(name: bytes, value: bytes) -> bool:
-    """Fields that we understand in few forms only; True for a coding that the body has to be freed of."""
+def _judge_field(name: bytes, value: bytes) -> tuple[Callable[[], Inflater], ...]:
+    """Fields that we understand in few forms only; the coding that the body has to be freed of, if it names one."""
     if b"_" in name:
         raise _bad_header(name, "has an underscore in its name")
     if name == b"transfer-encoding" and value.lower() != b"chunked":
@@ -440,10 +442,23 @@ def _judge_field(name: bytes, value: bytes) -> bool:
     if name == b"expect" and value.lower() != b"100-continue":
         raise ClientError("EXPECTATION", headers=CLOSE)
     if name == b"content-encoding" and value.lower() != b"identity":
-        if value.lower() != b"gzip":
+        coding = CODINGS.get(value.lower())
+        if coding is None:
             raise _unknown_coding()
-        return True
-    return False
+        return (coding,)
+    return ()
+
+
+def _given_twice(name: bytes) -> ClientError:
+    if name == b"content-type":
+        # A body of two types is of none that we read, so the reply says which would be.
+        return ClientError(
+            "UNSUPPORTED_MEDIA_TYPE",
+            "The header content-type is given twice.",
+            metadata={"header": "content-type"},
+            headers=(*_TAKEN_TYPES, *CLOSE),
+        )
+    return _bad_header(name, "is given twice")
 
 
 def _unknown_coding() -> ClientError:

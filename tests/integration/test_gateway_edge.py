@@ -89,7 +89,7 @@ HEADERS = {
     "two hosts": ("Host: other", 400),
     "underscore": ("x_user_id: u-2", 400),
     "two tokens": ("Authorization: Bearer a\r\nAuthorization: Bearer b", 400),
-    "two types": ("Content-Type: text/plain\r\nContent-Type: text/plain", 400),
+    "two types": ("Content-Type: text/plain\r\nContent-Type: text/plain", 415),
     "two keys": ("X-Api-Key: a\r\nX-Api-Key: b", 400),
     "token not ASCII": ("Authorization: Bearer \xe9", 400),
     "timeout without unit": ("grpc-timeout: 10", 400),

@@ -2,11 +2,13 @@
 
 import gzip
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import brotli
 import httpx
 import pytest
+import zstandard
 
 from tests.support.gateway import GatewayProcess, reason_of
 from tests.support.samples import SampleServices
@@ -445,7 +447,9 @@ async def test_other_content_types_are_415(
 
 
 @pytest.mark.rule("transcoding.101")
-@pytest.mark.parametrize("coding", ["gzip, gzip", "br", "compress", "deflate"])
+@pytest.mark.parametrize(
+    "coding", ["gzip, gzip", "gzip, br", "compress", "deflate", "*", "GZIP;q=1"]
+)
 async def test_a_coded_body_is_never_read_as_plain(
     http: httpx.AsyncClient, samples: SampleServices, admin: dict[str, str], coding: str
 ) -> None:
@@ -454,19 +458,32 @@ async def test_a_coded_body_is_never_read_as_plain(
     )
 
     assert reply.status_code == 415
-    assert reply.headers["accept-encoding"] == "gzip, identity"
+    assert reply.headers["accept-encoding"] == "gzip, br, zstd, identity"
     assert (await samples.calls("orders", "PlaceOrder")).calls == 0
+
+
+_ORDER = json.dumps({"customerId": "u-2", "items": [{"productId": "p-1", "quantity": 2}]})
+_LONG_ORDER = _ORDER.encode() + b" " * 30_000
+CODED_ORDERS = {
+    "gzip": gzip.compress(_LONG_ORDER[:20], 0) + gzip.compress(_LONG_ORDER[20:], 0),
+    "X-GZip": gzip.compress(_LONG_ORDER),
+    "br": brotli.compress(_LONG_ORDER),
+    "zstd": zstandard.compress(_LONG_ORDER[:20]) + zstandard.compress(_LONG_ORDER[20:]),
+}
 
 
 @pytest.mark.rule("transcoding.101")
 @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
-async def test_a_gzipped_body_is_read_as_what_it_holds(
-    http: httpx.AsyncClient, samples: SampleServices, admin: dict[str, str], chunked: bool
+@pytest.mark.parametrize("coding", CODED_ORDERS)
+async def test_a_coded_body_is_read_as_what_it_holds(
+    http: httpx.AsyncClient,
+    samples: SampleServices,
+    admin: dict[str, str],
+    coding: str,
+    chunked: bool,
 ) -> None:
     """In one member or several, in one read or many."""
-    order = {"customerId": "u-2", "items": [{"productId": "p-1", "quantity": 2}]}
-    text = json.dumps(order).encode() + b" " * 30_000
-    octets = gzip.compress(text[:20], 0) + gzip.compress(text[20:], 0)
+    octets = CODED_ORDERS[coding]
 
     async def pieces() -> AsyncIterator[bytes]:
         for at in range(0, len(octets), 97):
@@ -475,7 +492,7 @@ async def test_a_gzipped_body_is_read_as_what_it_holds(
     reply = await http.post(
         "/v1/orders",
         content=pieces() if chunked else octets,
-        headers={**admin, "content-encoding": "gzip", "content-type": "application/json"},
+        headers={**admin, "content-encoding": coding, "content-type": "application/json"},
     )
 
     assert reply.status_code == (await place(http, admin)).status_code
@@ -483,34 +500,54 @@ async def test_a_gzipped_body_is_read_as_what_it_holds(
     assert reply.json()["items"][0]["quantity"] == 2
 
 
-CODED = {
-    "no gzip": (b"{}", 400, "INVALID_CODING"),
-    "cut short": (gzip.compress(b'{"a":1}')[:-3], 400, "INVALID_CODING"),
-    "wrong checksum": (gzip.compress(b"{}")[:-8] + b"\0" * 8, 400, "INVALID_CODING"),
-    "junk behind": (gzip.compress(b"{}") + b"junk", 400, "INVALID_CODING"),
-    "thousands of members": (gzip.compress(b" ") * 2_000, 400, "INVALID_CODING"),
-    "beyond the cap": (gzip.compress(bytes(2_000_000), 9), 413, "BODY_TOO_LARGE"),
-    "a bomb in a bomb's way": (gzip.compress(bytes(900_000), 9), 413, "BODY_TOO_LARGE"),
+CODERS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress,
+    "br": brotli.compress,
+    "zstd": zstandard.compress,
+}
+# What is done with a coder, and what comes of it.
+CODED: dict[str, tuple[Callable[[Callable[[bytes], bytes]], bytes], int, str]] = {
+    "not coded": (lambda _: b"{}", 400, "INVALID_CODING"),
+    "cut short": (lambda code: code(b'{"a":1}')[:-1], 400, "INVALID_CODING"),
+    "junk behind": (lambda code: code(b"{}") + b"junk", 400, "INVALID_CODING"),
+    "thousands of members": (lambda code: code(b" ") * 2_000, 400, "INVALID_CODING"),
+    "beyond the cap": (lambda code: code(bytes(2_000_000)), 413, "BODY_TOO_LARGE"),
+    "a bomb in a bomb's way": (lambda code: code(bytes(900_000)), 413, "BODY_TOO_LARGE"),
+    "the wrong text": (lambda code: code(b"{]"), 400, "INVALID_JSON"),
 }
 
 
 @pytest.mark.rule("transcoding.101")
-@pytest.mark.parametrize(("octets", "status", "reason"), CODED.values(), ids=CODED)
-async def test_a_gzipped_body_is_held_to_its_caps_and_its_form(
+@pytest.mark.parametrize("coding", CODERS)
+@pytest.mark.parametrize(("make", "status", "reason"), CODED.values(), ids=CODED)
+async def test_a_coded_body_is_held_to_its_caps_and_its_form(
     http: httpx.AsyncClient,
     samples: SampleServices,
     admin: dict[str, str],
-    octets: bytes,
+    coding: str,
+    make: Callable[[Callable[[bytes], bytes]], bytes],
     status: int,
     reason: str,
 ) -> None:
     """It may grow to the cap of a plain one, and to a hundred times what came."""
     reply = await http.post(
-        "/v1/orders", content=octets, headers={**admin, "content-encoding": "gzip"}
+        "/v1/orders", content=make(CODERS[coding]), headers={**admin, "content-encoding": coding}
     )
 
     assert (reply.status_code, reason_of(reply.json())) == (status, reason)
     assert (await samples.calls("orders", "PlaceOrder")).calls == 0
+
+
+@pytest.mark.rule("transcoding.101")
+async def test_the_checksum_of_a_gzipped_body_is_looked_at(
+    http: httpx.AsyncClient, admin: dict[str, str]
+) -> None:
+    octets = gzip.compress(b"{}")[:-8] + bytes(8)
+    reply = await http.post(
+        "/v1/orders", content=octets, headers={**admin, "content-encoding": "gzip"}
+    )
+
+    assert (reply.status_code, reason_of(reply.json())) == (400, "INVALID_CODING")
 
 
 @pytest.mark.parametrize(
