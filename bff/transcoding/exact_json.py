@@ -39,10 +39,12 @@ __all__ = [
 
 # A message type by its full name, for Any; None if there is no such type.
 Resolve = Callable[[str], MessageType | None]
-# Deeper texts are refused by the codec or by the JSON parsers; this bounds our own recursion.
+# Messages below the body's own: as many as the codec reads, and services by default take.
 _MAX_DEPTH = 100
 _MAX_PATH = 200
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*)")
+# A text without an end takes all that follows, or each quote in it would be tried for one again.
+_NO_BRACKETS = re.compile(rb'(?s:"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[^\[\]{}"]+)')
 
 
 class Fault(Struct, frozen=True):
@@ -109,7 +111,7 @@ def examine(text: bytes, message: MessageType, resolve: Resolve) -> Fault | None
     except ValueError:
         return Fault("INVALID_JSON")
     try:
-        _Walk(resolve).message(message, tree, 1)
+        _Walk(resolve).message(message, tree, 0)
     except _Stop as stop:
         path = "".join(reversed(stop.path)).removeprefix(".")
         # A key may hold a lone surrogate, which no reply could show.
@@ -121,7 +123,7 @@ def examine(text: bytes, message: MessageType, resolve: Resolve) -> Fault | None
 def nesting(text: bytes) -> int:
     """How deep arrays and objects stand in each other; text in strings does not count."""
     depth = deepest = 0
-    for mark in re.sub(rb'"(?:[^"\\]|\\.)*+"|[^\[\]{}"]+', b"", text):
+    for mark in _NO_BRACKETS.sub(b"", text):
         depth += 1 if mark in b"[{" else -1
         deepest = max(deepest, depth)
     return deepest
