@@ -49,11 +49,16 @@ class Bound(Struct, kw_only=True, eq=False):
         binder = self.binder
         body = b""
         if binder.takes_body:
+            # Before the body is read where one is announced; over HTTP/2 it need not be.
+            is_judged = _announces_body(request.headers)
+            if is_judged:
+                self.judge(request.headers.get(b"content-type"))
             body = await request.read_body(self.body_cap_bytes)
-            if body:
+            if body and not is_judged:
                 self.judge(request.headers.get(b"content-type"))
         elif (
-            _announces_body(request.headers)
+            # Over HTTP/2 the end of the stream alone tells that there is none (RFC 9113 8.1).
+            (request.protocol == "2" or _announces_body(request.headers))
             and await request.read_body(self.body_cap_bytes)
             and not self.drops_body
         ):

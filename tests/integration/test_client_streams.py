@@ -378,3 +378,36 @@ async def test_leaving_a_conversation_cancels_its_call(
 
     seen = await samples.wait_calls("orders", "TrackOrders", lambda calls: not calls.in_flight)
     assert (seen.calls, seen.cancelled) == (1, 1)
+
+
+@pytest.mark.rule("transcoding.81")
+async def test_over_http2_a_body_without_a_length_is_noticed_where_none_belongs(
+    h2_gateway: GatewayProcess, samples: SampleServices
+) -> None:
+    """Nothing in the header fields announces it (RFC 9113 8.1)."""
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"{}"
+
+    async with h2_gateway.client(http1=False, http2=True) as http:
+        reply = await http.request("GET", "/v1/products/p-1", content=body())
+        bare = await http.get("/v1/products/p-1")
+
+    assert (reply.status_code, reason_of(reply.json())) == (400, "BODY_NOT_ALLOWED")
+    assert (reply.http_version, bare.status_code) == ("HTTP/2", 200)
+    assert (await samples.calls("catalog", "GetProduct")).calls == 1
+
+
+@pytest.mark.rule("transcoding.100")
+async def test_over_http2_a_body_without_a_length_is_judged_by_its_type(
+    h2_gateway: GatewayProcess, samples: SampleServices, admin: dict[str, str]
+) -> None:
+    async def body() -> AsyncIterator[bytes]:
+        yield json.dumps(order()).encode()
+
+    async with h2_gateway.client(http1=False, http2=True, headers=admin) as http:
+        wrong = await http.post("/v1/orders", content=body(), headers={"content-type": "a/b"})
+        right = await http.post("/v1/orders", content=body())
+
+    assert (wrong.status_code, reason_of(wrong.json())) == (415, "UNSUPPORTED_MEDIA_TYPE")
+    assert right.status_code == 201, right.text

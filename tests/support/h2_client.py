@@ -18,7 +18,7 @@ _GUARD_S = 30.0
 class H2Stream:
     """A POST whose body is sent piece by piece while the reply is read. `ok`: the status was 200.
 
-    `:method` among the headers makes it another.
+    `:method` among the headers makes it another; a GET has no body.
     """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -41,7 +41,8 @@ class H2Stream:
             **headers,
         }
         block = b"".join(b"\0" + _text(name) + _text(value) for name, value in fields.items())
-        writer.write(_frame(_HEADERS, _END_HEADERS, 1, block))
+        end = _END if fields[":method"] == "GET" else 0
+        writer.write(_frame(_HEADERS, _END_HEADERS | end, 1, block))
         return cls(reader, writer)
 
     async def __aenter__(self) -> Self:

@@ -13,7 +13,7 @@ from typing import Any, Self
 import grpc
 import msgspec
 from google.api import httpbody_pb2
-from google.protobuf import descriptor_pb2, json_format, message_factory
+from google.protobuf import descriptor_pb2, empty_pb2, json_format, message_factory
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import DecodeError
@@ -113,9 +113,10 @@ class VectorKitchen:
         own = {file.name for file in found.file}
         for file in found.file:
             self._pool.AddSerializedFile(file.SerializeToString())
-        # Bodies of files are looked up by the codec, whether or not the set has them.
-        if httpbody_pb2.DESCRIPTOR.name not in own:
-            self._pool.AddSerializedFile(httpbody_pb2.DESCRIPTOR.serialized_pb)
+        # What the gateway knows whether or not the set has it.
+        for supplied in (httpbody_pb2.DESCRIPTOR, empty_pb2.DESCRIPTOR):
+            if supplied.name not in own:
+                self._pool.AddSerializedFile(supplied.serialized_pb)
         self._service = self._pool.FindServiceByName(SERVICE)
         self._threads = ThreadPoolExecutor(4)
         self._server = grpc.server(self._threads, handlers=[_Handlers(self)])
