@@ -10,6 +10,7 @@ from http import HTTPStatus
 from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.exceptions import InvalidState
 from websockets.http11 import Request as Handshake
 
 from bff.fronts.websocket import SOCKET_SIDE
@@ -87,6 +88,14 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         # Its task has not begun yet. Extensions of servers are whatever they say.
         extensions: Any = self.scope["extensions"]
         extensions[SOCKET_SIDE] = self
+
+    def send_receive_event_to_app(self) -> None:
+        """A message is whole; text that is no UTF-8 ends the session (RFC 6455 8.1)."""
+        try:
+            super().send_receive_event_to_app()
+        except InvalidState:
+            # The same read had a close frame behind it, which is answered already.
+            self.handle_parser_exception()
 
     async def send(self, message: Any) -> None:
         """As ASGI has it; frames that waited for the upgrade are read once it is granted."""

@@ -21,4 +21,11 @@ TARGETS = {
     "templates": Target("tests.fuzz.edges", "templates", "TEMPLATE_SEEDS"),
     "body": Target("tests.fuzz.texts", "body", "BODY_SEEDS"),
     "elements": Target("tests.fuzz.texts", "elements", "ELEMENT_SEEDS"),
+    "http1": Target("tests.fuzz.wires", "http1", "HTTP1_SEEDS"),
+    "sockets": Target("tests.fuzz.wires", "sockets", "SOCKET_SEEDS"),
+    "codings": Target("tests.fuzz.forms", "codings", "CODING_SEEDS"),
+    "header_blocks": Target("tests.fuzz.forms", "header_blocks", "HEADER_SEEDS"),
+    "metadata": Target("tests.fuzz.forms", "metadata", "METADATA_SEEDS"),
+    "envelopes": Target("tests.fuzz.forms", "envelopes", "ENVELOPE_SEEDS"),
+    "replies": Target("tests.fuzz.forms", "replies", "REPLY_SEEDS"),
 }

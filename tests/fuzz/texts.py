@@ -11,7 +11,7 @@ from bff.transcoding.elements import ArraySplitter, ConcatenatedSplitter, LineSp
 from bff.transcoding.json_codec import Codec
 from tests.support.proto_sets import KITCHEN, compile_set
 
-__all__ = ["BODY_SEEDS", "ELEMENT_SEEDS", "body", "elements"]
+__all__ = ["BODY_SEEDS", "ELEMENT_SEEDS", "ORACLE", "body", "elements"]
 
 BODY_SEEDS = (
     b'{"i32":1,"i64":"2","text":"a\\u00e4","child":{"numbers":[1,2]},"labels":{"a":"b"}}',
@@ -38,7 +38,9 @@ def _oracle() -> Any:
     return message_factory.GetMessageClass(pool.FindMessageTypeByName(_KIND)), pool
 
 
-_MESSAGE, _POOL = _oracle()
+# The class of the message in google's library, and its pool.
+ORACLE = _oracle()
+_MESSAGE, _POOL = ORACLE
 
 
 def body(raw: bytes) -> None:
