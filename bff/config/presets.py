@@ -40,7 +40,7 @@ PRESET_TABLE: dict[str, tuple[SwitchValue, SwitchValue, SwitchValue]] = {
     "query_plus": ("space", "space", "literal"),
     "query_flag": ("empty", "empty", "skip"),
     "query_map": ("bracket", "bracket", "off"),
-    "query_bool": ("protojson", "go", "protojson"),
+    "query_bool": ("protojson", "go", "go"),
     "query_duration": ("protojson", "go", "protojson"),
     "query_mask": ("protojson", "verbatim", "protojson"),
     "query_enum_number": ("open", "known", "open"),

@@ -33,7 +33,7 @@ from ruamel.yaml.error import YAMLError
 
 from tests.support.samples import SampleServices
 
-__all__ = ["GatewayProcess", "RawReply", "bearer", "reason_of", "sample_files"]
+__all__ = ["GatewayProcess", "Lines", "RawReply", "bearer", "reason_of", "sample_files"]
 
 _ROOT = Path(__file__).parents[2]
 _PROTOS = _ROOT / "protos"
@@ -141,7 +141,7 @@ def reason_of(body: Any) -> str:
     return next(str(d["reason"]) for d in details if d["@type"].endswith("google.rpc.ErrorInfo"))
 
 
-class _Lines:
+class Lines:
     """The lines of one stream, read by a thread so that the child never waits for us."""
 
     def __init__(self, stream: IO[bytes]) -> None:
@@ -156,7 +156,7 @@ class _Lines:
         with self._stream:
             for line in self._stream:
                 with self._changed:
-                    self._lines.append(line.decode().rstrip("\n"))
+                    self._lines.append(line.decode(errors="replace").rstrip("\n"))
                     self._changed.notify_all()
         with self._changed:
             self._ended = True
@@ -212,8 +212,8 @@ class GatewayProcess:
             (self.folder / name).write_text(_by_transport(text or ""))
         self._arguments = arguments
         self._process: subprocess.Popen[bytes] | None = None
-        self._out: _Lines
-        self._err: _Lines
+        self._out: Lines
+        self._err: Lines
 
     # Start and end
 
@@ -230,7 +230,7 @@ class GatewayProcess:
         assert process.stdout is not None
         assert process.stderr is not None
         self._process = process
-        self._out, self._err = _Lines(process.stdout), _Lines(process.stderr)
+        self._out, self._err = Lines(process.stdout), Lines(process.stderr)
         return self
 
     def start(self) -> Self:

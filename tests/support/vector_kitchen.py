@@ -103,9 +103,13 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 class VectorKitchen:
-    """A gRPC server on a free port; set `answer` before a request, read `asked` after it."""
+    """A gRPC server on a free port; set `answer` before a request, read `asked` after it.
 
-    def __init__(self, types: bytes) -> None:
+    `reads`: messages that it sends back it writes anew, as a service does that has read them.
+    """
+
+    def __init__(self, types: bytes, *, reads: bool = False) -> None:
+        self._reads = reads
         self.answer = Answer()
         self.asked: list[Asked] = []
         self._pool = DescriptorPool()
@@ -161,9 +165,11 @@ class VectorKitchen:
         shown = [self._as_json(method.input_type, each) for each in sent]
         self.asked.append(Asked(method.name, shown, metadata))
         answer = self.answer
-        context.send_initial_metadata(_pairs(answer.metadata))
+        if answer.metadata:
+            context.send_initial_metadata(_pairs(answer.metadata))
         context.set_trailing_metadata((*_pairs(answer.trailers), *_details(answer)))
-        messages = sent if answer.messages is None else answer.messages
+        back = shown if self._reads else sent
+        messages = back if answer.messages is None else answer.messages
         for message in messages:
             yield self._as_octets(method.output_type, message)
         if answer.code:

@@ -12,7 +12,7 @@ from tests.support.vector_kitchen import VectorKitchen
 from tests.support.vector_replies import Reply, read_reply
 from tests.support.vectors import Config, Row, files_of, request_octets
 
-__all__ = ["VectorWorld", "judge"]
+__all__ = ["VectorWorld", "exchange", "judge"]
 
 _GUARD_S = 20.0
 _LOT = 1 << 16
@@ -28,16 +28,17 @@ class VectorWorld:
     def run(self, row: Row) -> list[str]:
         """Send the row's request; what is not as the row says."""
         self._kitchen.begin(row.answer)
-        reply = self._exchange(request_octets(row))
-        return judge(row, reply, self._kitchen)
+        return judge(row, exchange(self.gateway.port, request_octets(row)), self._kitchen)
 
-    def _exchange(self, octets: bytes) -> Reply:
-        with socket.create_connection(("127.0.0.1", self.gateway.port), _GUARD_S) as connection:
-            connection.sendall(octets)
-            got = b""
-            while part := connection.recv(_LOT):
-                got += part
-        return read_reply(got)
+
+def exchange(port: int, octets: bytes) -> Reply:
+    """Send these octets to a port of this machine; the reply is what comes until the connection ends."""
+    with socket.create_connection(("127.0.0.1", port), _GUARD_S) as connection:
+        connection.sendall(octets)
+        got = b""
+        while part := connection.recv(_LOT):
+            got += part
+    return read_reply(got)
 
 
 def judge(row: Row, reply: Reply, kitchen: VectorKitchen) -> list[str]:
