@@ -6,17 +6,20 @@ import shlex
 import signal
 import sys
 
-from benchmarks.bench import Settings, run_bench
+from benchmarks.bench import run_bench
+from benchmarks.cases import PARTS, Settings
 from benchmarks.contenders import CONTENDERS
+from benchmarks.figures import Report
 from benchmarks.load import generator_name
-from benchmarks.messages import SIZES
+from benchmarks.messages import ASKED
 from benchmarks.processes import ProcessFailed
-from benchmarks.report import Report, rows_of, show, write
+from benchmarks.report import README, show, write
 
-__all__ = ["main"]
+__all__ = ["main", "settings_of"]
 
 _RUNS = 5
-_REQUESTS = 20_000
+_REQUESTS = 10_000
+_CONNECTIONS = 32
 _MOST_RUNS = 50
 _MOST_REQUESTS = 200_000
 _QUICK_RUNS = 1
@@ -28,7 +31,7 @@ _MODES = sorted({entry.mode for entry in CONTENDERS})
 
 def main() -> int:
     """Returns the exit code; 130 if interrupted."""
-    settings, is_latest = _settings(sys.argv[1:])
+    settings, is_latest = settings_of(sys.argv[1:])
     try:
         report = asyncio.run(_run(settings))
     except asyncio.CancelledError:
@@ -37,10 +40,9 @@ def main() -> int:
     except (ProcessFailed, RuntimeError, TimeoutError, OSError) as error:
         print(f"not measured: {error}", file=sys.stderr)
         return 1
-    rows = rows_of(report, [(entry.name, entry.mode, entry.title) for entry in CONTENDERS])
-    show(report, rows)
-    target = write(report, rows, is_latest=is_latest)
-    print(f"written: benchmarks/results/{target.name}{' and latest.md' if is_latest else ''}")
+    show(report)
+    for path in write(report, is_latest=is_latest):
+        print(f"written: {path.relative_to(README.parent)}")
     return 1 if report.notes else 0
 
 
@@ -60,7 +62,8 @@ async def _run(settings: Settings) -> Report:
     return await run_bench(settings, lambda line: print(line, flush=True))
 
 
-def _settings(arguments: list[str]) -> tuple[Settings, bool]:
+def settings_of(arguments: list[str]) -> tuple[Settings, bool]:
+    """What the command line asks for, and whether that is everything. Exits with 2 where it cannot be read."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="CPU per request of the gateway beside Envoy and a plain FastAPI gateway.",
@@ -69,9 +72,11 @@ def _settings(arguments: list[str]) -> tuple[Settings, bool]:
     parser.add_argument(
         "--requests",
         type=_Between(200, _MOST_REQUESTS),
-        help=f"of one run, default {_REQUESTS}; a quarter for large replies, half for the slow rival",
+        help=f"of one run, default {_REQUESTS}; fewer where each takes long",
     )
-    parser.add_argument("--connections", type=_Between(1, 512), default=32, help="default 32")
+    parser.add_argument(
+        "--connections", type=_Between(1, 512), help=f"default {_CONNECTIONS}", default=_CONNECTIONS
+    )
     parser.add_argument(
         "--only",
         action="append",
@@ -83,7 +88,14 @@ def _settings(arguments: list[str]) -> tuple[Settings, bool]:
         "--scenario", action="append", default=[], choices=_MODES, help="may be repeated"
     )
     parser.add_argument(
-        "--size", action="append", default=[], choices=list(SIZES), help="may be repeated"
+        "--size", action="append", default=[], choices=ASKED, help="may be repeated"
+    )
+    parser.add_argument(
+        "--part",
+        action="append",
+        default=[],
+        choices=PARTS,
+        help="may be repeated; default all, or cpu where only a part of the contenders is wanted",
     )
     parser.add_argument(
         "--quick",
@@ -92,6 +104,7 @@ def _settings(arguments: list[str]) -> tuple[Settings, bool]:
     )
     parser.add_argument("--generator", choices=["wrk", "own"], default=generator_name())
     given = parser.parse_args(arguments)
+    is_whole = not (given.quick or given.only or given.scenario or given.size or given.part)
     settings = Settings(
         runs=given.runs or (_QUICK_RUNS if given.quick else _RUNS),
         requests=given.requests or (_QUICK_REQUESTS if given.quick else _REQUESTS),
@@ -100,10 +113,11 @@ def _settings(arguments: list[str]) -> tuple[Settings, bool]:
         only=tuple(given.only) or (_QUICK_ONLY if given.quick and not given.scenario else ()),
         modes=frozenset(given.scenario),
         sizes=frozenset(given.size),
+        parts=frozenset(given.part or (PARTS if is_whole else ("cpu",))),
         command=shlex.join(["python", "-m", "benchmarks", *arguments]),
     )
     # What is shown as the state of things covers everything.
-    return settings, not (given.quick or given.only or given.scenario or given.size)
+    return settings, is_whole
 
 
 class _Between:

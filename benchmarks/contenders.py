@@ -11,8 +11,8 @@ from typing import Literal
 from msgspec import Struct
 
 from benchmarks.envoy import envoy_binary, envoy_config
-from benchmarks.identity import AUDIENCE, Identity
-from benchmarks.messages import SERVICE
+from benchmarks.identity import Identity
+from benchmarks.ours import has_policies, write_mappings
 from benchmarks.processes import Child, free_port
 from benchmarks.store import store
 
@@ -44,49 +44,21 @@ class Contender(Struct, frozen=True, kw_only=True):
     child: Child
 
 
-_GATEWAY = """\
-format: 1
-gateway:
-  protos: [{descriptor_set}]
-  listen: 127.0.0.1:0
-  admin: 127.0.0.1:0
-  workers: 1
-  drain: {{grace: 10ms, finish: 2s}}
-upstreams:
-  orders: {{endpoints: ["127.0.0.1:{upstream_port}"]}}
-"""
-_LIMITER = "limiter: {per_address: {rate: 10000/s, burst: 1000000}}\n"
-_POLICIES = """\
-auth:
-  issuers:
-    bench: {{issuer: "{issuer}", audience: [{audience}], jwks: "{jwks_url}"}}
-tiers: {{standard: {{rate: 10000/s, burst: 1000000}}}}
-limits:
-  per-route: {{rate: 10000/s, burst: 1000000, by: [user, route]}}
-"""
-_PLAIN = """\
-auth: {default: open}
-telemetry: {log: errors}
-"""
-_STORE = """\
-stores: {{main: {{redis: "{url}"}}}}
-limiter: {{store: main, per_address: {{rate: 10000/s, burst: 1000000}}}}
-"""
-_SERVICE = """\
-service: {service}
-upstream: orders
-routes:
-"""
-
-
 @asynccontextmanager
 async def _ours(bench: Bench, mode: Mode) -> AsyncIterator[Contender]:
     """`bff serve`: with policies, a JWT, two buckets (caller, user and route), the access log."""
     with ExitStack() as stack:
         folder = bench.folder / f"ours-{mode}"
         folder.mkdir()
-        (folder / "gateway.yaml").write_text(_gateway_yaml(bench, mode, stack))
-        (folder / "bench.yaml").write_text(_service_yaml(mode))
+        url = stack.enter_context(store(folder, bench.load_core)) if mode == "redis" else ""
+        write_mappings(
+            folder,
+            mode,
+            descriptor_set=bench.descriptor_set,
+            upstream_port=bench.upstream_port,
+            identity=bench.identity,
+            store_url=url,
+        )
         ready = folder / "ready.json"
         command = [sys.executable, "-m", "bff", "serve", str(folder), "--ready-file", str(ready)]
         async with Child(
@@ -95,34 +67,6 @@ async def _ours(bench: Bench, mode: Mode) -> AsyncIterator[Contender]:
             await child.wait_for_file(ready)
             port = int(json.loads(ready.read_bytes())["public"].rpartition(":")[2])
             yield _contender("ours", mode, port, child, bench.identity)
-
-
-def _has_policies(mode: Mode) -> bool:
-    return mode in {"policies", "redis"}
-
-
-def _gateway_yaml(bench: Bench, mode: Mode, stack: ExitStack) -> str:
-    text = _GATEWAY.format(descriptor_set=bench.descriptor_set, upstream_port=bench.upstream_port)
-    if not _has_policies(mode):
-        return text + _LIMITER + _PLAIN
-    identity = bench.identity
-    text += _POLICIES.format(issuer=identity.issuer, audience=AUDIENCE, jwks_url=identity.jwks_url)
-    if mode != "redis":
-        return text + _LIMITER
-    return text + _STORE.format(url=stack.enter_context(store(bench.folder, bench.load_core)))
-
-
-def _service_yaml(mode: Mode) -> str:
-    """The four routes; beside them, as many more as the mode says."""
-    limit = "[per-route]" if _has_policies(mode) else "none"
-    methods = ("GetMedium", "GetLarge", "PlaceOrder")
-    lines = [f"  - {{rpc: {method}, limit: {limit}}}\n" for method in methods]
-    lines.append(f"  - rpc: GetSmall\n    limit: {limit}\n")
-    more = int(mode.partition("-")[2] or 0) - len(methods) - 1
-    if more > 0:
-        lines.append("    annotation: keep\n    get: /v1/other/0/{order_id}\n    also:\n")
-        lines += [f"      - {{get: '/v1/other/{n}/{{order_id}}'}}\n" for n in range(1, more)]
-    return _SERVICE.format(service=SERVICE) + "".join(lines)
 
 
 @asynccontextmanager
@@ -166,12 +110,17 @@ async def _naive(bench: Bench, mode: Mode) -> AsyncIterator[Contender]:
 
 
 def _contender(name: str, mode: Mode, port: int, child: Child, identity: Identity) -> Contender:
-    authorization = f"Bearer {identity.token}" if _has_policies(mode) else ""
+    authorization = f"Bearer {identity.token}" if has_policies(mode) else ""
     return Contender(name=name, mode=mode, port=port, authorization=authorization, child=child)
 
 
 class Entry(Struct, frozen=True, kw_only=True):
-    """One line of the table. `share` of the requests is enough where each takes long."""
+    """One line of the table. `share` of the requests is enough where each takes long.
+
+    `connections` are measured beside the usual number, at the middle size; `rates` are requests a
+    second that come by the clock. `pair` is the mode whose entry takes turns with this one, block
+    by block, so that the difference can be trusted.
+    """
 
     name: str
     mode: Mode
@@ -179,34 +128,50 @@ class Entry(Struct, frozen=True, kw_only=True):
     start: Callable[[Bench, Mode], AbstractAsyncContextManager[Contender]]
     share: float = 1.0
     sizes: tuple[str, ...] = _GETS
+    connections: tuple[int, ...] = ()
+    rates: tuple[int, ...] = ()
+    pair: Mode | None = None
 
 
 _WITH_POST = (*_GETS, "post")
+_EVERYTHING = (*_WITH_POST, "aggregate", "graphql")
+_CONNECTIONS = (1, 8, 64)
+_RATES = (500, 2_000)
 
 CONTENDERS = (
-    Entry(name="ours", mode="plain", title="this gateway", start=_ours),
+    Entry(name="ours", mode="plain", title="this gateway", start=_ours, sizes=_EVERYTHING),
     Entry(
         name="ours",
         mode="policies",
         title="this gateway, policies on",
         start=_ours,
+        sizes=_EVERYTHING,
+        connections=_CONNECTIONS,
+        rates=_RATES,
+    ),
+    Entry(
+        name="envoy",
+        mode="plain",
+        title="Envoy grpc_json_transcoder",
+        start=_envoy,
         sizes=_WITH_POST,
     ),
-    Entry(name="envoy", mode="plain", title="Envoy grpc_json_transcoder", start=_envoy),
     Entry(
         name="envoy",
         mode="policies",
         title="Envoy, jwt_authn + local_ratelimit + access log",
         start=_envoy,
         sizes=_WITH_POST,
+        connections=_CONNECTIONS,
+        rates=_RATES,
     ),
     Entry(
         name="naive",
         mode="plain",
-        title="FastAPI + grpc.aio + json_format",
+        title="FastAPI + grpc.aio + json_format, graphql-core",
         start=_naive,
-        share=0.5,
-        sizes=_WITH_POST,
+        share=0.3,
+        sizes=_EVERYTHING,
     ),
     Entry(
         name="ours",
@@ -214,6 +179,7 @@ CONTENDERS = (
         title="this gateway, policies on, buckets in Valkey",
         start=_ours,
         sizes=("medium",),
+        pair="policies",
     ),
     *(
         Entry(

@@ -9,8 +9,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from benchmarks.canned import SERVICE
 from benchmarks.identity import AUDIENCE, Identity
-from benchmarks.messages import SERVICE
 
 __all__ = ["envoy_binary", "envoy_config"]
 

@@ -14,6 +14,8 @@ from typing import cast
 
 import uvloop
 
+from benchmarks.load import Target, request_of
+
 __all__ = ["Run", "main", "run"]
 
 _LENGTH = re.compile(rb"(?i)\r\ncontent-length: *([0-9]+)\r\n").search
@@ -121,16 +123,16 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--body-bytes", type=int, required=True)
     given = parser.parse_args()
-    field = f"Authorization: {given.authorization}\r\n" if given.authorization else ""
-    body = base64.b64decode(given.body)
-    if body:
-        field += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
-    method = "POST" if body else "GET"
-    request = f"{method} {given.path} HTTP/1.1\r\nHost: 127.0.0.1:{given.port}\r\n{field}\r\n"
+    target = Target(
+        port=given.port,
+        path=given.path,
+        authorization=given.authorization,
+        body=base64.b64decode(given.body),
+    )
     ended = uvloop.run(
         run(
             given.port,
-            request.encode() + body,
+            request_of(target),
             count=given.requests,
             connections=given.connections,
             body_bytes=given.body_bytes,

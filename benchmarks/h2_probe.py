@@ -9,7 +9,7 @@ import time
 
 from msgspec import Struct
 
-__all__ = ["Probe", "probe"]
+__all__ = ["Probe", "block_of", "frame_of", "greeting", "probe"]
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _WINDOW = (1 << 31) - 1
@@ -33,15 +33,10 @@ class Probe(Struct, frozen=True, kw_only=True):
 def probe(port: int, path: str, *, calls: int) -> Probe:
     """Call `path` so often (rounded up to whole batches). Raises OSError, or RuntimeError on a bad reply."""
     batches = -(-calls // _BATCH)
-    block = _header_block(path)
+    block = block_of(path)
     with socket.create_connection(("127.0.0.1", port), timeout=_TIMEOUT_S) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        settings = struct.pack(">HIHI", 1, 0, 4, _WINDOW)
-        connection.sendall(
-            _PREFACE
-            + _frame(4, 0, 0, settings)
-            + _frame(8, 0, 0, struct.pack(">I", _WINDOW - 65_535))
-        )
+        connection.sendall(greeting())
         # The first batch carries the emptying of the table and warms up; it is not counted.
         reader = _Reader(connection)
         _batch(connection, reader, b"\x20" + block, block, 1)
@@ -52,13 +47,20 @@ def probe(port: int, path: str, *, calls: int) -> Probe:
     return Probe(calls=batches * _BATCH, seconds=seconds)
 
 
+def greeting() -> bytes:
+    """What a client sends first: no header table, and windows so wide that none need be watched for long."""
+    settings = struct.pack(">HIHI", 1, 0, 4, _WINDOW)
+    wide = struct.pack(">I", _WINDOW - 65_535)
+    return _PREFACE + frame_of(4, 0, 0, settings) + frame_of(8, 0, 0, wide)
+
+
 def _batch(
     connection: socket.socket, reader: "_Reader", first: bytes, other: bytes, stream: int
 ) -> None:
     out = []
     for n in range(_BATCH):
-        out.append(_frame(1, 0x4, stream + 2 * n, other if n else first))
-        out.append(_frame(0, 0x1, stream + 2 * n, b"\x00\x00\x00\x00\x0a\x0a\x08ord-0001"))
+        out.append(frame_of(1, 0x4, stream + 2 * n, other if n else first))
+        out.append(frame_of(0, 0x1, stream + 2 * n, b"\x00\x00\x00\x00\x0a\x0a\x08ord-0001"))
     connection.sendall(b"".join(out))
     reader.read_ends(_BATCH)
 
@@ -92,11 +94,11 @@ class _Reader:
                 at += 9 + size
             self._rest = data[at:]
             if received_bytes:
-                self._connection.sendall(_frame(8, 0, 0, struct.pack(">I", received_bytes)))
+                self._connection.sendall(frame_of(8, 0, 0, struct.pack(">I", received_bytes)))
 
 
-def _header_block(path: str) -> bytes:
-    """Literals that no table keeps, Huffman coding left out (RFC 7541 6.2.2)."""
+def block_of(path: str) -> bytes:
+    """The header block of a call: literals that no table keeps, Huffman coding left out (RFC 7541 6.2.2)."""
     fields = (("content-type", "application/grpc"), ("te", "trailers"), ("grpc-timeout", "5S"))
     block = b"\x83\x86" + b"\x04" + _text(path)
     return block + b"".join(b"\x00" + _text(name) + _text(value) for name, value in fields)
@@ -107,6 +109,7 @@ def _text(text: str) -> bytes:
     return bytes([len(raw)]) + raw
 
 
-def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+def frame_of(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+    """One frame of HTTP/2 (RFC 9113 4.1)."""
     size = len(payload)
     return struct.pack(">HBBBI", size >> 8, size & 0xFF, kind, flags, stream) + payload

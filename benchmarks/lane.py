@@ -19,12 +19,12 @@ from typing import Any
 import grpc.aio
 import msgspec
 import uvloop
-from msgspec import Struct
 
-from benchmarks.bench import cores, start_upstream
+from benchmarks.figures import LaneRun
 from benchmarks.machine import describe_machine
 from benchmarks.messages import canned_replies, compile_protos
 from benchmarks.processes import Child
+from benchmarks.upstream import cores, start_upstream
 from bff.core.events import silent
 from bff.core.ports import SystemClock
 from bff.wire.channel import Metadata
@@ -32,7 +32,7 @@ from bff.wire.grpcio import GrpcioChannel
 from bff.wire.http2.lane import LaneChannel
 from bff.wire.split import SplitChannel
 
-__all__ = ["Cost", "measure"]
+__all__ = ["lane_round", "lane_table", "measure"]
 
 CLIENTS = ("lane", "grpcio", "grpc.aio")
 _AT_ONCE = (1, 32)
@@ -43,21 +43,6 @@ _MESSAGE = b"\x0a\x1corder-0000000000000000000001"
 _METADATA_KEPT = 4_096
 
 Call = Callable[[Metadata], Any]
-
-
-class Cost(Struct, frozen=True, kw_only=True):
-    """CPU of one call in microseconds."""
-
-    client: str
-    at_once: int
-    calls: int
-    user_us: float
-    system_us: float
-
-    @property
-    def total_us(self) -> float:
-        """User and system time."""
-        return self.user_us + self.system_us
 
 
 def main() -> int:
@@ -80,11 +65,11 @@ def main() -> int:
     machine = describe_machine()
     costs = asyncio.run(_run(given.runs, [given.only] if given.only else CLIENTS))
     print(f"{machine.cpu}, Python {machine.python}, commit {machine.commit}")
-    print("\n".join(_table(costs)))
+    print("\n".join(lane_table(costs)))
     return 0
 
 
-async def measure(client: str, port: int, path: str, *, at_once: int, calls: int) -> Cost:
+async def measure(client: str, port: int, path: str, *, at_once: int, calls: int) -> LaneRun:
     """What `calls` calls cost in this process, `at_once` of them in flight."""
     metadata = _metadata()
     async with AsyncExitStack() as stack:
@@ -93,7 +78,7 @@ async def measure(client: str, port: int, path: str, *, at_once: int, calls: int
         before = resource.getrusage(resource.RUSAGE_SELF)
         await _spend(call, metadata, at_once=at_once, calls=calls)
         after = resource.getrusage(resource.RUSAGE_SELF)
-    return Cost(
+    return LaneRun(
         client=client,
         at_once=at_once,
         calls=calls,
@@ -154,8 +139,8 @@ async def _spend(call: Call, metadata: Sequence[Metadata], *, at_once: int, call
     await asyncio.gather(*(caller(number) for number in range(at_once)))
 
 
-async def _run(runs: int, clients: Sequence[str]) -> list[Cost]:
-    costs: list[Cost] = []
+async def _run(runs: int, clients: Sequence[str]) -> list[LaneRun]:
+    costs: list[LaneRun] = []
     on = cores()
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bff-lane-")))
@@ -164,15 +149,30 @@ async def _run(runs: int, clients: Sequence[str]) -> list[Cost]:
         port = await start_upstream(stack, folder, replies, on["load"])
         path = next(canned.grpc_path for canned in replies if canned.size == "medium")
         for _ in range(runs):
-            for at_once in _AT_ONCE:
-                costs += [
-                    await _one(client, at_once, port, path, on["gateway"], folder)
-                    for client in clients
-                ]
+            costs += await lane_round(port, path, on["gateway"], folder, clients)
     return costs
 
 
-async def _one(client: str, at_once: int, port: int, path: str, core: int, folder: Path) -> Cost:
+async def lane_round(
+    port: int,
+    path: str,
+    core: int,
+    folder: Path,
+    clients: Sequence[str] = CLIENTS,
+    *,
+    say: Callable[[str], None] = lambda _: None,
+) -> list[LaneRun]:
+    """Each client once alone and once with 32 calls in flight, against an upstream that listens already."""
+    costs = []
+    for at_once in _AT_ONCE:
+        for client in clients:
+            cost = await _one(client, at_once, port, path, core, folder)
+            say(f"{client}, {at_once} at once: {cost.total_us:.1f} us a call")
+            costs.append(cost)
+    return costs
+
+
+async def _one(client: str, at_once: int, port: int, path: str, core: int, folder: Path) -> LaneRun:
     command = [sys.executable, "-m", "benchmarks.lane", "--client", client, "--port", str(port)]
     command += ["--path", path, "--at-once", str(at_once), "--calls", str(_CALLS[at_once])]
     child = Child(client, command, core=core, log=folder / "client.log", read_stdout=True)
@@ -182,10 +182,10 @@ async def _one(client: str, at_once: int, port: int, path: str, core: int, folde
         await child.process.wait()
         if child.process.returncode:
             raise RuntimeError(f"{client} failed: {child.said()}")
-    return msgspec.json.decode(said, type=Cost)
+    return msgspec.json.decode(said, type=LaneRun)
 
 
-def _table(costs: Sequence[Cost]) -> list[str]:
+def lane_table(costs: Sequence[LaneRun]) -> list[str]:
     """Medians over the runs, as a table of Markdown."""
     lines = [
         "| client | calls at once | CPU us a call | user | system | of grpcio | of grpc.aio |",

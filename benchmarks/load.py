@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from benchmarks.processes import Child
 
-__all__ = ["Figures", "Target", "generator_name", "load", "sample"]
+__all__ = ["Figures", "Target", "generator_name", "load", "open_load", "request_of", "sample"]
 
 _SCRIPT = Path(__file__).resolve().parent / "fixed.lua"
 # No run may take longer, whatever hangs.
@@ -47,6 +47,17 @@ class Figures(Struct, frozen=True, kw_only=True):
 def generator_name() -> str:
     """`wrk`, or `own`."""
     return "wrk" if shutil.which("wrk") else "own"
+
+
+def request_of(target: Target) -> bytes:
+    """The octets of one request on HTTP/1.1."""
+    method = "POST" if target.body else "GET"
+    head = f"{method} {target.path} HTTP/1.1\r\nHost: 127.0.0.1:{target.port}\r\n"
+    if target.authorization:
+        head += f"Authorization: {target.authorization}\r\n"
+    if target.body:
+        head += f"Content-Type: application/json\r\nContent-Length: {len(target.body)}\r\n"
+    return f"{head}\r\n".encode() + target.body
 
 
 def sample(target: Target, tree: Any) -> int:
@@ -95,6 +106,23 @@ async def load(
         if generator == "wrk" and not target.body
         else _own(target, requests, connections, body_bytes)
     )
+    figures = await _figures(command, core, log, at_end)
+    _judge(figures, requests, connections, body_bytes)
+    return figures
+
+
+async def open_load(
+    target: Target, *, rate: int, requests: int, body_bytes: int, core: int, log: Path, grpc: bool
+) -> Figures:
+    """Requests at a fixed rate; with `grpc` the target is a service, its path a method. Raises as `load`."""
+    command = [sys.executable, "-m", "benchmarks.open_loop", "--port", str(target.port)]
+    command += ["--path", target.path, "--authorization", target.authorization]
+    command += ["--rate", str(rate), "--requests", str(requests), "--body-bytes", str(body_bytes)]
+    return await _figures([*command, *(["--grpc"] if grpc else [])], core, log, lambda: None)
+
+
+async def _figures(command: list[str], core: int, log: Path, at_end: Callable[[], None]) -> Figures:
+    """What the generator said at its end."""
     async with (
         asyncio.timeout(RUN_S),
         Child("load generator", command, core=core, log=log, read_stdout=True) as child,
@@ -111,9 +139,7 @@ async def load(
         await child.process.wait()
         if not line or child.process.returncode:
             raise RuntimeError(f"the load generator failed: {child.said()}")
-    figures = msgspec.json.decode(rest.splitlines()[-1], type=Figures)
-    _judge(figures, requests, connections, body_bytes)
-    return figures
+    return msgspec.json.decode(rest.splitlines()[-1], type=Figures)
 
 
 def _wrk(target: Target, requests: int, connections: int) -> list[str]:

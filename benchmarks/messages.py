@@ -1,4 +1,4 @@
-"""The canned replies and one body to post, of `bench.proto`: wire octets and the JSON they stand for."""
+"""The canned replies and the bodies to post, of `bench.proto`: wire octets and the JSON they stand for."""
 
 import json
 from importlib.util import find_spec
@@ -7,31 +7,19 @@ from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
 from grpc_tools import protoc
-from msgspec import Struct, structs
+from msgspec import structs
 
-__all__ = ["PROTOS", "SERVICE", "SIZES", "Canned", "canned_replies", "compile_protos"]
+from benchmarks.canned import SERVICE, Canned
+from benchmarks.screens import canned_screens
+
+__all__ = ["ASKED", "PROTOS", "SIZES", "canned_replies", "compile_protos"]
 
 PROTOS = Path(__file__).resolve().parent / "protos"
-SERVICE = "bench.v1.OrderService"
 # Size of the reply -> its items and labels, chosen so that compact JSON has 0.35, 1.7 and 15.6 KB.
 SIZES = {"small": (0, 3), "medium": (4, 5), "large": (53, 10)}
+# All that can be asked for.
+ASKED = (*SIZES, "post", "aggregate", "graphql")
 _SET = "bench.binpb"
-
-
-class Canned(Struct, frozen=True, kw_only=True):
-    """One method of the canned upstream, the REST path that is mapped to it, and its reply.
-
-    `message` is the reply's wire form, `tree` the same as a JSON tree (every gateway's reply must
-    parse to it), `json_bytes` the size of its compact text. `body` is what is posted; empty for GET.
-    """
-
-    size: str
-    rest_path: str
-    grpc_path: str
-    message: bytes
-    tree: Any
-    json_bytes: int
-    body: bytes = b""
 
 
 def compile_protos(folder: Path) -> Path:
@@ -65,7 +53,7 @@ def _package_of(module: str) -> Path:
 
 
 def canned_replies(descriptor_set: bytes) -> tuple[Canned, ...]:
-    """The methods with their replies, smallest first; `post` comes last."""
+    """In the order of ASKED: replies to GET, smallest first; then what is posted, and the screen."""
     files = descriptor_pb2.FileDescriptorSet.FromString(descriptor_set)
     pool = descriptor_pool.DescriptorPool()
     for file in files.file:
@@ -80,7 +68,7 @@ def canned_replies(descriptor_set: bytes) -> tuple[Canned, ...]:
         grpc_path=f"/{SERVICE}/PlaceOrder",
         body=json.dumps(medium.tree, separators=(",", ":"), ensure_ascii=False).encode(),
     )
-    return (*gets, post)
+    return (*gets, post, *canned_screens(pool, medium.tree))
 
 
 def _canned(size: str, make: Any) -> Canned:

@@ -15,12 +15,12 @@ from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from benchmarks.bench import cores, start_upstream
 from benchmarks.contenders import CONTENDERS, Bench
 from benchmarks.identity import identity_provider
 from benchmarks.load import Target, load, sample
-from benchmarks.messages import canned_replies, compile_protos
+from benchmarks.messages import ASKED, canned_replies, compile_protos
 from benchmarks.processes import cpu_s, tree_of
+from benchmarks.upstream import cores, start_upstream
 
 __all__ = ["main", "room_of"]
 
@@ -142,7 +142,7 @@ def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.profile", description=__doc__)
     parser.add_argument("--mode", default="policies", choices=["plain", "policies", "redis"])
-    parser.add_argument("--size", default="medium", choices=["small", "medium", "large", "post"])
+    parser.add_argument("--size", default="medium", choices=ASKED)
     given = parser.parse_args()
     text = asyncio.run(_profile(given.mode, given.size))
     print(text)

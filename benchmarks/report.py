@@ -1,223 +1,136 @@
-"""Runs -> medians -> table on the screen, JSON with every single run, `latest.md`."""
+"""The page of a report: tables in Markdown, the same on the screen, and the files under `results/`.
 
-import statistics
-from collections.abc import Iterable, Sequence
+`python -m benchmarks.report --readme` writes page and chart anew from `results/latest.json`, and the
+figures into the README, between its markers.
+"""
+
+import argparse
+import sys
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from pathlib import Path
 
 import msgspec
-from msgspec import Struct
 from rich.console import Console
-from rich.table import Table
+from rich.markdown import Markdown
 
-from benchmarks.chart import Group, chart
-from benchmarks.machine import Machine
+from benchmarks.chart import Group, Section, chart
+from benchmarks.contenders import CONTENDERS
+from benchmarks.figures import (
+    TITLES_OF_ASKED,
+    Report,
+    Row,
+    Spread,
+    rows_of,
+)
+from benchmarks.goals import judge, store_difference_us
+from benchmarks.readme import with_figures
+from benchmarks.tables import connection_lines, lane_lines, open_lines
 
 __all__ = [
-    "Report",
-    "Row",
-    "SingleRun",
-    "bar_text",
-    "goal_lines",
+    "LATEST",
+    "README",
     "markdown",
-    "rows_of",
+    "read_latest",
+    "rows_of_contenders",
     "show",
+    "svg",
     "write",
 ]
 
 RESULTS = Path(__file__).resolve().parent / "results"
-_BAR_SIZE = "medium"
-_SIZE_TITLES = {"small": "0.35 KB", "medium": "1.7 KB", "large": "15.6 KB", "post": "POST 1.7 KB"}
+LATEST = RESULTS / "latest.json"
+README = RESULTS.parents[1] / "README.md"
 
 
-class SingleRun(Struct, frozen=True, kw_only=True):
-    """One run of one contender at one size. `cpu_us` is user and system time per request of its process tree.
-
-    `busy` is the share of its core that the tree used: well below 1 the generator was the limit.
-    """
-
-    contender: str
-    mode: str
-    size: str
-    number: int
-    requests: int
-    cpu_us: float
-    wall_s: float
-    busy: float
-    p50_us: int
-    p99_us: int
-    body_bytes: int
-    memory_mb: float = 0.0
+def rows_of_contenders(report: Report) -> list[Row]:
+    """The table's rows in the order of the contenders."""
+    return rows_of(report, [(entry.name, entry.mode, entry.title) for entry in CONTENDERS])
 
 
-class Report(Struct, frozen=True, kw_only=True):
-    """All of one benchmark. `notes` say what could not be measured and why."""
-
-    started_utc: str
-    command: str
-    machine: Machine
-    generator: str
-    connections: int
-    upstream_calls_per_s: int
-    cores: dict[str, int]
-    runs: list[SingleRun]
-    notes: list[str]
-
-
-class Row(Struct, frozen=True, kw_only=True):
-    """A line of the table: median, least and most microseconds by size."""
-
-    title: str
-    contender: str
-    mode: str
-    cpu_us: dict[str, tuple[float, float, float]]
-
-
-def rows_of(report: Report, titles: Iterable[tuple[str, str, str]]) -> list[Row]:
-    """A row for each (contender, mode, title) that has runs, in that order."""
-    rows = []
-    for contender, mode, title in titles:
-        figures: dict[str, tuple[float, float, float]] = {}
-        for size in _SIZE_TITLES:
-            found = [
-                run.cpu_us
-                for run in report.runs
-                if (run.contender, run.mode, run.size) == (contender, mode, size)
-            ]
-            if found:
-                figures[size] = (statistics.median(found), min(found), max(found))
-        if figures:
-            rows.append(Row(title=title, contender=contender, mode=mode, cpu_us=figures))
-    return rows
-
-
-def bar_text(rows: Sequence[Row]) -> str:
-    """Ours against Envoy, policies on, at 1.7 KB; empty if one of them was not measured."""
-    ratio = _ratio(rows, ("ours", "policies", _BAR_SIZE), ("envoy", "policies", _BAR_SIZE))
-    return "" if ratio is None else f"policies on, 1.7 KB: {ratio:.2f}x of Envoy's CPU"
-
-
-class Goal(Struct, frozen=True):
-    """What one figure should be of another: both as (contender, mode, size), `most` the ratio."""
-
-    what: str
-    ours: tuple[str, str, str]
-    other: tuple[str, str, str]
-    most: float
-
-
-def _against_envoy(mode: str, size: str, most: float) -> Goal:
-    what = f"{mode}, {_SIZE_TITLES[size]}, of Envoy's"
-    return Goal(what, ("ours", mode, size), ("envoy", mode, size), most)
-
-
-GOALS = (
-    _against_envoy("plain", "small", 0.50),
-    _against_envoy("plain", "medium", 0.58),
-    _against_envoy("plain", "large", 0.75),
-    _against_envoy("policies", "small", 0.62),
-    _against_envoy("policies", "medium", 0.62),
-    _against_envoy("policies", "large", 0.70),
-    _against_envoy("policies", "post", 0.65),
-    Goal(
-        "10,000 routes, of 10 routes",
-        ("ours", "routes-10000", "small"),
-        ("ours", "routes-10", "small"),
-        1.2,
-    ),
-)
-# Buckets in a store instead of the node's memory: so many microseconds more at the most.
-STORE_GOAL_US = 10.0
-
-
-def _median(rows: Sequence[Row], key: tuple[str, str, str]) -> float | None:
-    for row in rows:
-        if (row.contender, row.mode) == key[:2] and key[2] in row.cpu_us:
-            return row.cpu_us[key[2]][0]
-    return None
-
-
-def _ratio(
-    rows: Sequence[Row], ours: tuple[str, str, str], other: tuple[str, str, str]
-) -> float | None:
-    above, below = _median(rows, ours), _median(rows, other)
-    return None if above is None or below is None else above / below
-
-
-def goal_lines(rows: Sequence[Row]) -> list[str]:
-    """The goals that this report can judge, as lines of a Markdown table."""
-    lines = []
-    for goal in GOALS:
-        ratio = _ratio(rows, goal.ours, goal.other)
-        if ratio is not None:
-            verdict = "met" if ratio <= goal.most else "missed"
-            lines.append(f"| {goal.what} | {ratio:.2f}x | {goal.most:.2f}x | {verdict} |")
-    near = _median(rows, ("ours", "policies", _BAR_SIZE))
-    far = _median(rows, ("ours", "redis", _BAR_SIZE))
-    if near is not None and far is not None:
-        verdict = "met" if far - near <= STORE_GOAL_US else "missed"
-        what = "buckets in Valkey, more than in memory"
-        lines.append(f"| {what} | {far - near:+.0f} us | {STORE_GOAL_US:+.0f} us | {verdict} |")
-    return lines
-
-
-def show(report: Report, rows: Sequence[Row]) -> None:
-    """Print the table."""
+def show(report: Report) -> None:
+    """Print what was measured."""
     # Wide enough where the output is no terminal.
-    console = Console(highlight=False, width=max(110, Console().width))
-    table = Table(title="CPU microseconds per request (median, least - most)")
-    table.add_column("gateway")
-    for title in _SIZE_TITLES.values():
-        table.add_column(title, justify="right")
-    for row in rows:
-        table.add_row(row.title, *(_cell(row, size) for size in _SIZE_TITLES))
-    console.print(table)
-    for line in (*goal_lines(rows), *_footing(report, rows)):
-        console.print(line, markup=False)
+    console = Console(highlight=False, width=max(150, Console().width))
+    console.print(Markdown(markdown(report, is_whole=False)))
 
 
-def markdown(report: Report, rows: Sequence[Row]) -> str:
-    """The same as Markdown."""
-    lines = [
-        "# CPU per request",
-        "",
-        "CPU microseconds (user and system) per request of the whole gateway process tree, on one core:",
-        "median of the runs, least and most behind it. JSON replies of three sizes, same canned upstream.",
-        "",
-        f"| gateway | {' | '.join(_SIZE_TITLES.values())} |",
-        f"|---|{'---:|' * len(_SIZE_TITLES)}",
+def markdown(report: Report, *, is_whole: bool = True) -> str:
+    """The page; a whole report names the goals that it could not judge too."""
+    rows = rows_of_contenders(report)
+    sections = [
+        ("", _cpu_lines(rows)),
+        ("Goals", _goal_lines(report, rows, is_whole=is_whole)),
+        ("Connections", connection_lines(report)),
+        ("Latency that is added", open_lines(report)),
+        ("The client alone", lane_lines(report)),
     ]
-    for row in rows:
-        cells = " | ".join(_cell(row, size) for size in _SIZE_TITLES)
-        lines.append(f"| {row.title} | {cells} |")
-    goals = goal_lines(rows)
-    if goals:
-        lines += ["", "| ratio within this run | is | goal | |", "|---|---:|---:|---|", *goals]
-    lines += ["", *(f"- {line}" for line in _footing(report, rows)), ""]
+    lines = ["# What a request costs", ""]
+    for title, body in sections:
+        if body:
+            lines += [*([f"## {title}", ""] if title else []), *body, ""]
+    lines += ["## Machine and command", "", *(f"- {line}" for line in _footing(report)), ""]
     return "\n".join(lines)
 
 
-def _cell(row: Row, size: str) -> str:
-    figures = row.cpu_us.get(size)
+def _cpu_lines(rows: Sequence[Row]) -> list[str]:
+    if not rows:
+        return []
+    asked = [size for size in TITLES_OF_ASKED if any(size in row.cpu_us for row in rows)]
+    return [
+        "CPU microseconds (user and system) per request of a gateway's whole process tree, on one core: median of",
+        "the runs, least and most behind it. All gateways stand before the same canned upstream.",
+        "Memory is the most that a run left the tree with, shared pages counted once (PSS).",
+        "",
+        f"| gateway | {' | '.join(TITLES_OF_ASKED[size] for size in asked)} | memory, MB |",
+        f"|---|{'---:|' * (len(asked) + 1)}",
+        *(
+            f"| {row.title} | {' | '.join(_cell(row.cpu_us.get(size)) for size in asked)} | {row.memory_mb:.0f} |"
+            for row in rows
+        ),
+    ]
+
+
+def _cell(figures: Spread | None) -> str:
     if figures is None:
         return "-"
-    median, least, most = figures
-    return f"{median:.0f} ({least:.0f} - {most:.0f})"
+    return f"{figures.median:.0f} ({figures.least:.0f} - {figures.most:.0f})"
 
 
-def _footing(report: Report, rows: Sequence[Row]) -> list[str]:
+def _goal_lines(report: Report, rows: Sequence[Row], *, is_whole: bool) -> list[str]:
+    judged = [each for each in judge(report, rows) if each.is_judged or is_whole]
+    if not judged:
+        return []
+    lines = ["| what | aim | measured | |", "|---|---:|---:|---|"]
+    lines += [f"| {each.what} | {each.aim} | {each.measured} | {each.verdict} |" for each in judged]
+    difference_us = store_difference_us(report)
+    if difference_us is not None:
+        differences = sorted(pair.far_us - pair.near_us for pair in report.pairs)
+        quarter = len(differences) // 4
+        lines += [
+            "",
+            (
+                f"Of Valkey: median of {len(differences)} pairs of neighbouring blocks, half of them between "
+                f"{differences[quarter]:+.1f} and {differences[-1 - quarter]:+.1f} us."
+            ),
+        ]
+    return lines
+
+
+def _footing(report: Report) -> list[str]:
     machine = report.machine
-    counts = [run.number for run in report.runs]
+    runs = max((run.number for run in report.runs), default=0)
     lines = [
-        bar_text(rows),
         (
-            f"{max(counts, default=0)} runs each, {report.connections} connections, load from "
-            f"{report.generator}, upstream answers {report.upstream_calls_per_s:,} calls/s"
+            f"{runs} runs each, interleaved, {report.connections} connections where nothing else is said, "
+            f"load from {report.generator}, upstream answers {report.upstream_calls_per_s:,} calls/s, "
+            f"{report.took_s:.0f} s in all"
         ),
         (
             f"{machine.cpu}, {machine.cores} cores, Linux {machine.kernel}, {machine.python}, "
             f"load average at start {machine.load_average[0]:.2f}"
         ),
+        ", ".join(f"{name} {version}" for name, version in machine.libraries.items()),
         (
             f"commit {machine.commit}{' with uncommitted changes' if machine.dirty else ''}, "
             f"{report.started_utc}, `{report.command}`"
@@ -231,28 +144,79 @@ def _footing(report: Report, rows: Sequence[Row]) -> list[str]:
     return [line for line in lines if line]
 
 
-def _groups(rows: Sequence[Row]) -> list[Group]:
-    """The bars of the chart: a group a size, plain and with policies, of those that have rivals in it."""
+def svg(report: Report) -> str:
+    """The chart: what ours and a rival were both asked, rivals of one magnitude on one scale."""
+    rows = rows_of_contenders(report)
+    return chart(
+        [
+            Section("beside Envoy", _groups(rows, {"envoy"})),
+            Section("beside code by hand", _groups(rows, {"naive", "node"})),
+        ]
+    )
+
+
+def _groups(rows: Sequence[Row], rivals: Collection[str]) -> list[Group]:
     groups = []
-    for mode in ("plain", "policies"):
-        for size, title in _SIZE_TITLES.items():
+    for mode, suffix in (("plain", ""), ("policies", " + policies")):
+        for size, title in TITLES_OF_ASKED.items():
             bars = {
-                row.contender: row.cpu_us[size][0]
+                row.contender: row.cpu_us[size].median
                 for row in rows
-                if row.mode == mode and row.contender in {"ours", "envoy"} and size in row.cpu_us
+                if row.mode == mode and row.contender in {"ours", *rivals} and size in row.cpu_us
             }
-            if len(bars) > 1:
-                groups.append(Group(f"{title} {'+ policies' if mode == 'policies' else ''}", bars))
+            if "ours" in bars and len(bars) > 1:
+                groups.append(Group(f"{title}{suffix}", bars))
     return groups
 
 
-def write(report: Report, rows: Sequence[Row], *, is_latest: bool) -> Path:
-    """Write the JSON, and `latest.md` if this run is to be the one that is shown; returns the JSON's path."""
+def write(report: Report, *, is_latest: bool) -> list[Path]:
+    """Write the JSON; if this is the report that is shown, page, chart and README too. Returns the files."""
     RESULTS.mkdir(exist_ok=True)
-    started = datetime.fromisoformat(report.started_utc)
-    target = RESULTS / f"{started:%Y%m%dT%H%MZ}-{report.machine.commit}.json"
-    target.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
-    if is_latest:
-        (RESULTS / "latest.md").write_text(markdown(report, rows), encoding="utf-8")
-        (RESULTS / "latest.svg").write_text(chart(_groups(rows)), encoding="utf-8")
-    return target
+    data = msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n"
+    if not is_latest:
+        started = datetime.fromisoformat(report.started_utc)
+        target = RESULTS / f"{started:%Y%m%dT%H%M%SZ}-{report.machine.commit}.json"
+        target.write_bytes(data)
+        return [target]
+    LATEST.write_bytes(data)
+    return [LATEST, *_write_pages(report)]
+
+
+def read_latest() -> Report:
+    """The report that is shown."""
+    return msgspec.json.decode(LATEST.read_bytes(), type=Report)
+
+
+def _write_pages(report: Report) -> list[Path]:
+    pages = {
+        RESULTS / "latest.md": markdown(report),
+        RESULTS / "latest.svg": svg(report),
+        README: with_figures(
+            README.read_text(encoding="utf-8"), report, rows_of_contenders(report)
+        ),
+    }
+    for path, text in pages.items():
+        path.write_text(text, encoding="utf-8")
+    return list(pages)
+
+
+def main() -> int:
+    """Write what follows from the latest report."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.report", description="Pages of the latest report."
+    )
+    parser.add_argument(
+        "--readme", action="store_true", help="write latest.md, latest.svg, README.md"
+    )
+    given = parser.parse_args()
+    report = read_latest()
+    if not given.readme:
+        print(markdown(report))
+        return 0
+    for path in _write_pages(report):
+        print(f"written: {path.relative_to(README.parent)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

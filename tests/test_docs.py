@@ -12,6 +12,8 @@ import msgspec
 import pytest
 import typer
 
+from benchmarks.readme import with_figures
+from benchmarks.report import markdown, read_latest, rows_of_contenders, svg
 from bff.cli import app
 from bff.config.gateway import Drain
 from bff.config.load import load
@@ -378,3 +380,15 @@ def test_dockerfile_copies_what_exists() -> None:
 
     assert copied
     assert [source for source in copied if not (ROOT / source).exists()] == []
+
+
+def test_the_figures_shown_are_those_of_the_latest_report() -> None:
+    """Page, chart and README say what results/latest.json says; `python -m benchmarks.report --readme` writes them."""
+    latest = read_latest()
+    results = ROOT / "benchmarks" / "results"
+
+    readme = with_figures(TEXTS["README.md"], latest, rows_of_contenders(latest))
+
+    assert readme == TEXTS["README.md"]
+    assert markdown(latest) == (results / "latest.md").read_text(encoding="utf-8")
+    assert svg(latest) == (results / "latest.svg").read_text(encoding="utf-8")

@@ -3,17 +3,17 @@
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Sequence
-from importlib import import_module
 from pathlib import Path
 
 import grpc
 import pytest
 
+from benchmarks.canned import Canned
 from benchmarks.h2_probe import probe
-from benchmarks.load import Target, load, sample
-from benchmarks.messages import Canned, canned_replies, compile_protos
-from benchmarks.naive import make_app
+from benchmarks.load import Target, load, open_load, sample
+from benchmarks.messages import ASKED, canned_replies, compile_protos
 from benchmarks.processes import Child, ProcessFailed, cpu_s, free_port, tree_of
+from benchmarks.upstream import messages_of, write_replies
 
 
 @pytest.fixture(scope="module")
@@ -28,9 +28,7 @@ def replies(folder: Path) -> Sequence[Canned]:
 
 @pytest.fixture
 async def upstream(folder: Path, replies: Sequence[Canned]) -> AsyncIterator[int]:
-    for canned in replies:
-        (folder / f"{canned.size}.path").write_text(canned.grpc_path)
-        (folder / f"{canned.size}.message").write_bytes(canned.message)
+    write_replies(folder, replies)
     port = free_port()
     command = [sys.executable, "-m", "benchmarks.h2_server", str(folder), "--port", str(port)]
     async with Child("upstream", command, core=0, log=folder / "upstream.log") as child:
@@ -52,20 +50,27 @@ async def gateway(
 
 
 def test_replies_have_the_sizes_that_the_table_names(replies: Sequence[Canned]) -> None:
-    sizes = [canned.json_bytes for canned in replies]
+    sizes = {canned.size: round(canned.json_bytes, -2) for canned in replies}
+    (posted,) = (canned.body for canned in replies if canned.size == "post")
 
-    assert [round(size, -2) for size in sizes] == [400, 1_700, 15_600, 400]
-    assert round(len(replies[-1].body), -2) == 1_700
+    assert list(sizes) == list(ASKED)
+    assert [sizes[size] for size in ("small", "medium", "large", "post")] == [
+        400,
+        1_700,
+        15_600,
+        400,
+    ]
+    assert round(len(posted), -2) == 1_700
 
 
 async def test_grpcio_reads_every_canned_reply(upstream: int, replies: Sequence[Canned]) -> None:
     """Many at once, so that the windows of the connection are used up and given back."""
     async with grpc.aio.insecure_channel(f"127.0.0.1:{upstream}") as channel:
-        for canned in replies:
-            call = channel.unary_unary(canned.grpc_path, bytes, bytes)
+        for path, message in messages_of(replies).items():
+            call = channel.unary_unary(path, bytes, bytes)
             answers = await asyncio.gather(*(call(b"", timeout=20) for _ in range(50)))
 
-            assert set(answers) == {canned.message}
+            assert set(answers) == {message}
 
 
 async def test_the_probe_counts_whole_batches(upstream: int, replies: Sequence[Canned]) -> None:
@@ -148,12 +153,35 @@ async def test_what_does_not_start_says_why(tmp_path: Path) -> None:
             await child.wait_for_port(free_port())
 
 
-def test_the_rival_serves_the_same_routes(
-    folder: Path, replies: Sequence[Canned], monkeypatch: pytest.MonkeyPatch
+async def test_the_rival_answers_everything_with_what_is_compared(
+    gateway: Child, replies: Sequence[Canned]
 ) -> None:
-    monkeypatch.syspath_prepend(str(folder))
-    import_module("bench.v1.bench_pb2")
+    """One order in three sizes, a posted one, the screen, and the same by GraphQL."""
+    for canned in replies:
+        target = Target(port=int(gateway.name), path=canned.rest_path, body=canned.body)
 
-    paths = {getattr(route, "path", "") for route in make_app("127.0.0.1:1").routes}
+        assert await asyncio.to_thread(sample, target, canned.tree) > 0
 
-    assert {canned.rest_path.replace("ord-0001", "{order_id}") for canned in replies} <= paths
+
+@pytest.mark.parametrize("grpc_method", [False, True], ids=["gateway", "service"])
+async def test_an_open_loop_answers_for_every_request_that_was_due(
+    gateway: Child, upstream: int, replies: Sequence[Canned], folder: Path, *, grpc_method: bool
+) -> None:
+    canned = replies[1]
+    target = Target(port=int(gateway.name), path=canned.rest_path)
+    body_bytes = await asyncio.to_thread(sample, target, canned.tree)
+    if grpc_method:
+        target = Target(port=upstream, path=canned.grpc_path)
+
+    figures = await open_load(
+        target,
+        rate=400,
+        requests=80,
+        body_bytes=body_bytes,
+        core=0,
+        log=folder / "load.log",
+        grpc=grpc_method,
+    )
+
+    assert figures.requests == 80
+    assert 0 < figures.p50_us <= figures.p99_us
