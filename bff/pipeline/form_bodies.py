@@ -1,7 +1,9 @@
 """Bodies of HTML forms: pairs and files bound onto the body's message by the rules of the query."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from urllib.parse import quote_from_bytes
+
+from msgspec import Struct
 
 from bff.core.errors import ClientError, Violation
 from bff.core.exchange import Inputs, Request, Ticket
@@ -10,24 +12,41 @@ from bff.pipeline.route import Match
 from bff.transcoding.binding import Binder
 from bff.transcoding.multipart import Part, media_type, read_parts
 
-__all__ = ["FORM", "MULTIPART", "FormBound"]
+__all__ = ["FORM", "MULTIPART", "FileField", "FormBound"]
 
 FORM = b"application/x-www-form-urlencoded"
 MULTIPART = b"multipart/form-data"
 
 
+class FileField(Struct, frozen=True, kw_only=True):
+    """A field that takes a file: `make` gives its octets in the body's message, of media type and content.
+
+    `path` are its proto names, dotted; `takes_any` where no text could be its value.
+    """
+
+    path: str
+    make: Callable[[bytes, bytes], bytes]
+    is_list: bool = False
+    takes_any: bool = False
+
+
 class FormBound(Bound, kw_only=True):
     """As `Bound`, which still reads JSON; `formats` are the media types of forms that are taken too.
 
-    `form` binds pairs onto the body's message, with the path's variables where that is the request
-    (`with_path`); `wrap` puts it into its field; `files` make octets of the fields that take a file.
+    `form` binds pairs onto the body's message, with those of the path's variables (`within`, by their
+    index) that lie in it; `wrap` puts it into its field. `is_whole`: it is the request itself, and
+    parameters of the query stand beside its pairs (`joins_query`). `files` are the fields that take a
+    file, by each of their names; `filename` is the field that takes a file's name, if there is one.
     """
 
     formats: frozenset[bytes]
     form: Binder
-    with_path: bool
+    within: tuple[int, ...]
+    is_whole: bool
+    joins_query: bool
     wrap: Callable[[bytes], bytes]
-    files: Mapping[str, Callable[[bytes, bytes], bytes]]
+    files: Mapping[str, FileField]
+    filename: str
 
     async def validate(self, request: Request, ticket: Ticket, match: Match) -> Inputs:
         """Bind path, query and a form; anything else as `Bound` does."""
@@ -38,32 +57,54 @@ class FormBound(Bound, kw_only=True):
         # Path and query alone: a field of the body that the query names too is refused here.
         head = self.binder.bind(match.captures, request.query, b"")
         body = await request.read_body(self.body_cap_bytes)
-        files = b""
+        files, named = b"", set[str]()
         if found == MULTIPART:
-            body, files = self._split(read_parts(body, content_type or b""))
-        captures = match.captures if self.with_path else ()
+            body, files, named = self._split(read_parts(body, content_type or b""))
+        if self.joins_query and request.query:
+            body = body + b"&" + request.query if body else request.query
+        captures = [match.captures[index] for index in self.within]
         message = self.wrap(self.form.bind(captures, body, b"") + files)
-        # What the path sets stands last, where the last value counts.
-        return Inputs(ticket=ticket, message=message if self.with_path else message + head)
+        if not self.is_whole:
+            # The body holds against the query, and has the path's values in it.
+            message = head + message if body or files else head
+            message += self.binder.mask_of(request.query, self.form.paths_of(body) | named)
+        return Inputs(ticket=ticket, message=message)
 
-    def _split(self, parts: list[Part]) -> tuple[bytes, bytes]:
-        """Texts as the pairs of a query, and the octets of files."""
-        pairs: list[str] = []
-        files: dict[str, bytes] = {}
+    def _split(self, parts: list[Part]) -> tuple[bytes, bytes, set[str]]:
+        """Texts as the pairs of a query, the octets of files, and the fields that these are in."""
+        pairs: list[tuple[str, bytes]] = []
+        files: list[bytes] = []
+        named: set[str] = set()
         for part in parts:
-            make = self.files.get(part.name)
-            if make is None or not part.is_file:
-                pairs.append(
-                    quote_from_bytes(part.name.encode(), "")
-                    + "="
-                    + quote_from_bytes(part.content, "")
-                )
-            elif part.name in files:
-                raise ClientError(
-                    "INVALID_PARAMETER",
-                    metadata={"parameter": part.name},
-                    violations=(Violation(part.name, "is given more than once"),),
-                )
-            else:
-                files[part.name] = make(part.content_type, part.content)
-        return "&".join(pairs).encode(), b"".join(files.values())
+            field = self.files.get(part.name)
+            if field is None or not (part.is_file or field.takes_any):
+                pairs.append((part.name, part.content))
+                continue
+            if field.path in named and not field.is_list:
+                raise _given_twice(part.name)
+            named.add(field.path)
+            files.append(field.make(part.content_type, part.content))
+            if self.filename and part.filename:
+                pairs.append((self.filename, part.filename))
+        for name, _ in pairs:
+            known = self.files.get(name)
+            if known is not None and known.path in named and not known.is_list:
+                raise _given_twice(name)
+        return _as_query(pairs), b"".join(files), named
+
+
+def _as_query(pairs: Iterable[tuple[str, bytes]]) -> bytes:
+    return "&".join(
+        [
+            f"{quote_from_bytes(name.encode(), '')}={quote_from_bytes(text, '')}"
+            for name, text in pairs
+        ]
+    ).encode()
+
+
+def _given_twice(name: str) -> ClientError:
+    return ClientError(
+        "INVALID_PARAMETER",
+        metadata={"parameter": name},
+        violations=(Violation(name, "is given more than once"),),
+    )

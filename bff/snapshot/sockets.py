@@ -9,9 +9,8 @@ from bff.core.schema import Method
 from bff.pipeline.client_streams import ClientStreamed, Conversation
 from bff.pipeline.sockets import Socketed
 from bff.pipeline.streams import Streamed
-from bff.snapshot.streams import file_field
+from bff.snapshot.streams import file_field, file_reader
 from bff.transcoding.binding import Binder
-from bff.transcoding.forms import HTTP_BODY
 from bff.transcoding.switches import Switches
 
 __all__ = ["carries_files", "make_socket"]
@@ -20,9 +19,9 @@ __all__ = ["carries_files", "make_socket"]
 Bind = Callable[[str, Sequence[tuple[str, ...]], Switches], Binder]
 
 
-def carries_files(method: Method, body: str) -> bool:
+def carries_files(method: Method, body: str, response_body: str) -> bool:
     """Whether octets of a file stand in place of a message, one way or the other."""
-    return method.output.full_name == HTTP_BODY or file_field(method, body) is not None
+    return file_reader(method, response_body) is not None or file_field(method, body) is not None
 
 
 def make_socket(

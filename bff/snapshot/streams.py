@@ -14,11 +14,11 @@ from bff.core.problems import nearest
 from bff.core.schema import Field, MessageType, Method
 from bff.pipeline.calls import Download, FileBound, Unary
 from bff.pipeline.client_streams import ClientStreamed, Conversation
-from bff.pipeline.form_bodies import FORM, MULTIPART, FormBound
 from bff.pipeline.framings import EventFields
 from bff.pipeline.intake import Elements, Intake, Pieces
 from bff.pipeline.read_masks import Masked
 from bff.pipeline.streams import Streamed, StreamForm
+from bff.snapshot.forms import MakeBinder, form_bound_of, takes_forms
 from bff.transcoding.binding import Binder
 from bff.transcoding.elements import (
     ArraySplitter,
@@ -28,17 +28,15 @@ from bff.transcoding.elements import (
 )
 from bff.transcoding.forms import HTTP_BODY, http_body_reader, http_body_wrapper
 from bff.transcoding.json_codec import Codec
-from bff.transcoding.scalars import delimited, encoder, tag
+from bff.transcoding.scalars import encoder
 from bff.transcoding.setters import compile_setter, is_leaf
 from bff.transcoding.switches import Switches
 
-__all__ = ["StreamFault", "Work", "file_field", "stream_form", "with_body"]
+__all__ = ["StreamFault", "Work", "file_field", "file_reader", "stream_form", "with_body"]
 
 Replying = Unary | Download | Streamed
 Work = Replying | ClientStreamed | Conversation | Masked
-MakeBinder = Callable[[MessageType, bool], Binder]
 
-_FORMS = {"form": FORM, "multipart": MULTIPART}
 _LINES = frozenset({b"application/x-ndjson", b"application/jsonl"})
 # By `client_stream`: what reads lines, what reads JSON, and the media types that are taken.
 _LINE_SPLITTERS: dict[str, type[LineSplitter | ConcatenatedSplitter] | None] = {
@@ -80,7 +78,7 @@ def stream_form(
     sse = stream.sse
     return StreamForm(
         write=_wrapped(write) if stream.wrap else write,
-        raw=http_body_reader() if method.output.full_name == HTTP_BODY else None,
+        raw=file_reader(method, response_body),
         status=status,
         default_framing=stream.default,
         events=EventFields(
@@ -107,6 +105,17 @@ def file_field(method: Method, body: str) -> int | None:
     return field.number if field.message.full_name == HTTP_BODY else None
 
 
+def file_reader(method: Method, response_body: str) -> Callable[[bytes], tuple[str, bytes]] | None:
+    """What reads a reply that is a file, or None where it is none: an HttpBody, or the field that holds one."""
+    if not response_body:
+        return http_body_reader() if method.output.full_name == HTTP_BODY else None
+    field = method.output.by_name[response_body]
+    is_one = field.message is not None and not (field.repeated or field.is_map)
+    if is_one and field.message is not None and field.message.full_name == HTTP_BODY:
+        return http_body_reader(field.number)
+    return None
+
+
 def with_body(
     work: Replying,
     method: Method,
@@ -121,17 +130,20 @@ def with_body(
     """The work of a route whose body is no one JSON message: a file, or a stream.
 
     `work` is what was made of its reply. `make_later` gives a binder of the body alone, for all
-    messages but the first, `make_form` one of pairs onto a message, with the path's variables or not.
+    messages but the first, `make_form` one of pairs onto the body's message.
     """
     number = file_field(method, body)
-    if set(switches.body_formats) & set(_FORMS) and body and number is None:
+    if takes_forms(switches) and body and number is None:
         if method.client_streaming:
             return StreamFault(
                 f"{method.name} takes a stream; streams of forms are not built in this version",
                 hint="leave `body_formats` to other routes",
             )
-        fault = _form_bound(work, method, body, switches, make_form)
-        return fault or work
+        form_bound = form_bound_of(work.bound, method, body, switches, make_form)
+        if form_bound is None:
+            return StreamFault(f"{method.name}: a form needs a message as its body")
+        work.bound = form_bound
+        return work
     if not method.client_streaming:
         if number is not None:
             work.bound = FileBound(**structs.asdict(work.bound), wrap=http_body_wrapper(number))
@@ -170,58 +182,6 @@ def with_body(
         reply=work,
         max_duration_s=stream.max_duration,
     )
-
-
-def _form_bound(
-    work: Replying, method: Method, body: str, switches: Switches, make: MakeBinder
-) -> StreamFault | None:
-    """Let the route take forms beside JSON."""
-    formats = frozenset(_FORMS[each] for each in switches.body_formats if each in _FORMS)
-    field = method.input.by_name.get(body)
-    message = method.input if body == "*" else field.message if field is not None else None
-    if message is None or (field is not None and (field.repeated or field.is_map)):
-        return StreamFault(f"{method.name}: a form needs a message as its body")
-    whole = body == "*"
-    work.bound = FormBound(
-        **structs.asdict(work.bound),
-        formats=formats,
-        form=make(message, whole),
-        with_path=whole,
-        wrap=_in_field(0 if field is None else field.number),
-        files=_files_of(message),
-    )
-    return None
-
-
-def _in_field(number: int) -> Callable[[bytes], bytes]:
-    head = tag(number, 2) if number else b""
-
-    def wrap(octets: bytes) -> bytes:
-        return head + delimited(octets) if head else octets
-
-    return wrap
-
-
-def _files_of(message: MessageType) -> dict[str, Callable[[bytes, bytes], bytes]]:
-    """By each name of a field that takes a file: what makes its octets of media type and content."""
-    files: dict[str, Callable[[bytes, bytes], bytes]] = {}
-    for name, field in message.by_name.items():
-        if field.repeated or field.is_map:
-            continue
-        if field.kind == "bytes":
-            files[name] = _octets_of(field.number)
-        elif field.message is not None and field.message.full_name == HTTP_BODY:
-            files[name] = http_body_wrapper(field.number)
-    return files
-
-
-def _octets_of(number: int) -> Callable[[bytes, bytes], bytes]:
-    head = tag(number, 2)
-
-    def make(_content_type: bytes, content: bytes) -> bytes:
-        return head + delimited(content)
-
-    return make
 
 
 def _splitters(

@@ -8,7 +8,7 @@ from bff.config.documents import Placed
 from bff.config.gateway import GatewayFile
 from bff.config.policies import Caps
 from bff.core.exchange import Json
-from bff.core.schema import HttpBinding, MessageType, Method
+from bff.core.schema import Field, HttpBinding, MessageType, Method
 from bff.pipeline.calls import Bound, Download, PickyUnary, Unary
 from bff.pipeline.client_streams import ClientStreamed, Conversation
 from bff.pipeline.read_masks import Masked
@@ -25,7 +25,7 @@ from bff.snapshot.findings import Findings
 from bff.snapshot.levels import Levels
 from bff.snapshot.policies import PolicyCompiler
 from bff.snapshot.sockets import carries_files, make_socket
-from bff.snapshot.streams import StreamFault, Work, stream_form, with_body
+from bff.snapshot.streams import StreamFault, Work, file_reader, stream_form, with_body
 from bff.snapshot.upstreams import UpstreamCompiler
 from bff.transcoding.binding import (
     Binder,
@@ -33,15 +33,12 @@ from bff.transcoding.binding import (
     judge_content_type,
     take_any_content_type,
 )
-from bff.transcoding.forms import http_body_reader
 from bff.transcoding.path_template import Template
 from bff.transcoding.read_masks import ReadMask
 from bff.transcoding.switches import Switches
 from bff.transcoding.type_sets import CodecOf
 
 __all__ = ["Rule", "WorkCompiler"]
-
-_HTTP_BODY = "google.api.HttpBody"
 
 
 class Rule(Struct, frozen=True, kw_only=True):
@@ -102,7 +99,7 @@ class WorkCompiler:
         place: tuple[str | int, ...] = ("routes", entry.index, "read_mask")
         if method.server_streaming or method.client_streaming:
             message, hint = f"{method.name} is a stream", "read masks are for unary methods"
-        elif method.output.full_name == _HTTP_BODY:
+        elif file_reader(method, rule.binding.response_body) is not None:
             message, hint = f"{method.name} answers with a file", "a file has no fields"
         elif method.input.by_name.get(written.param.partition(".")[0]) is not None:
             message = f"`{written.param}` is a field of the request already"
@@ -134,8 +131,9 @@ class WorkCompiler:
             self._find.note(rule_problem(rule.binding, str(error)))
             return None
         bound = self._bound(rule, binder)
-        if method.output.full_name == _HTTP_BODY and not method.server_streaming:
-            return Download(bound=bound, read=http_body_reader(), status=status)
+        read = file_reader(method, rule.binding.response_body)
+        if read is not None and not method.server_streaming:
+            return Download(bound=bound, read=read, status=status)
         if method.server_streaming:
             return self._streamed(rule, bound, write)
         kind = Unary if switches.not_acceptable == "json" else PickyUnary
@@ -226,15 +224,22 @@ class WorkCompiler:
                 switches=switches,
             )
 
-        def form(message: MessageType, with_path: bool) -> Binder:
-            variables = [each.path for each in rule.template.variables] if with_path else ()
-            return compile_binder(
+        def form(message: MessageType, field: Field | None) -> tuple[Binder, tuple[int, ...]]:
+            paths = [each.path for each in rule.template.variables]
+            depth = 0 if field is None else 1
+            within = tuple(
+                index
+                for index, path in enumerate(paths)
+                if field is None or (len(path) > 1 and method.input.by_name[path[0]] is field)
+            )
+            binder = compile_binder(
                 codec=self._codec_of(rule.entry.method),
                 message=message,
-                variables=variables,
+                variables=[paths[index][depth:] for index in within],
                 max_parameters=self._max_parameters,
                 switches=switches,
             )
+            return binder, within
 
         made = with_body(
             work,
@@ -258,7 +263,7 @@ class WorkCompiler:
             message = f"{entry.method.name} is no stream, and WebSocket is for streams"
             self._note_socket(rule, message, "remove `websocket`")
             return None
-        if carries_files(entry.method, rule.binding.body):
+        if carries_files(entry.method, rule.binding.body, rule.binding.response_body):
             message = f"{entry.method.name} carries a file, and frames are JSON messages"
             self._note_socket(rule, message, "leave files to HTTP")
             return None

@@ -113,6 +113,18 @@ class Binder:
             parts.sort(key=itemgetter(0))
         return assemble(parts)
 
+    def paths_of(self, query: bytes) -> set[str]:
+        """The fields that a query names, dotted; it has been bound before."""
+        pairs = split_query(query, self._max_parameters, Faults(), self._switches)
+        return self._table.paths_of(pairs)
+
+    def mask_of(self, query: bytes, found: set[str]) -> bytes:
+        """The update mask that a form gives by the fields `found` in it; empty where none is inferred."""
+        mask = self._mask
+        if mask is None or (query and mask.name in self.paths_of(query)):
+            return b""
+        return b"".join([octets for _, octets in mask.of_paths(found)])
+
     def _bind_plain(self, captures: Sequence[str], query: bytes) -> bytes | None:
         """The message where no two texts meet in one field or oneof; None for the longer way.
 

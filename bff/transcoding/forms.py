@@ -1,7 +1,7 @@
 """google.api.HttpBody: content that is not JSON, straight from the wire octets, and into them."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from bff.core.errors import UpstreamError
 from bff.core.status import Code
@@ -19,13 +19,22 @@ _MEDIA_TYPE = re.compile(rf"{_WORD}/{_WORD}(?:[ \t]*;[ \t]*[\x20-\x7e\t]*)?")
 _VARINT_OCTETS = 10
 
 
-def http_body_reader() -> Callable[[bytes], tuple[str, bytes]]:
-    """A reader of HttpBody wire octets: the media type to send, and the content.
+def http_body_reader(field_number: int = 0) -> Callable[[bytes], tuple[str, bytes]]:
+    """A reader of HttpBody wire octets, or of a message's field that holds one: media type to send, and content.
 
     An empty or impossible content_type reads as `application/octet-stream`; `extensions` are
-    skipped. The result raises UpstreamError UPSTREAM_MESSAGE for octets that are no HttpBody.
+    skipped. The result raises UpstreamError UPSTREAM_MESSAGE for octets that are no such message.
     """
-    return _read
+    if not field_number:
+        return _read
+
+    def read_field(wire: bytes) -> tuple[str, bytes]:
+        # A message that comes in parts is all of them behind each other.
+        return _read(
+            b"".join([octets for number, octets in _texts(wire) if number == field_number])
+        )
+
+    return read_field
 
 
 def http_body_wrapper(field_number: int = 0) -> Callable[[bytes, bytes], bytes]:
@@ -47,7 +56,22 @@ def http_body_wrapper(field_number: int = 0) -> Callable[[bytes, bytes], bytes]:
 
 
 def _read(wire: bytes) -> tuple[str, bytes]:
-    content_type, content, at = b"", b"", 0
+    content_type, content = b"", b""
+    for number, octets in _texts(wire):
+        if number == 1:
+            content_type = octets
+        elif number == 2:
+            content = octets
+    try:
+        text = content_type.decode()
+    except ValueError as error:
+        raise _no_message(error) from error
+    return (text if _MEDIA_TYPE.fullmatch(text) else OCTETS), content
+
+
+def _texts(wire: bytes) -> Iterator[tuple[int, bytes]]:
+    """Numbers and octets of a message's fields that have a length. Raises UpstreamError UPSTREAM_MESSAGE."""
+    at = 0
     try:
         while at < len(wire):
             key, at = _varint(wire, at)
@@ -60,15 +84,14 @@ def _read(wire: bytes) -> tuple[str, bytes]:
             size, at = _varint(wire, at)
             if size > len(wire) - at:
                 raise ValueError("cut short")
-            if number == 1:
-                content_type = wire[at : at + size]
-            elif number == 2:
-                content = wire[at : at + size]
+            yield number, wire[at : at + size]
             at += size
-        text = content_type.decode()
     except ValueError as error:
-        raise UpstreamError("UPSTREAM_MESSAGE", code=Code.INTERNAL, detail=str(error)) from error
-    return (text if _MEDIA_TYPE.fullmatch(text) else OCTETS), content
+        raise _no_message(error) from error
+
+
+def _no_message(error: ValueError) -> UpstreamError:
+    return UpstreamError("UPSTREAM_MESSAGE", code=Code.INTERNAL, detail=str(error))
 
 
 def _varint(wire: bytes, at: int) -> tuple[int, int]:

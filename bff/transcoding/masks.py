@@ -19,7 +19,7 @@ _STOPS = JSON_MESSAGES | frozenset(SCALAR_MESSAGES) | {"google.protobuf.Any"}
 
 
 class MaskInference:
-    """Infers the mask of one route. `path` is where the mask field stands in the request.
+    """Infers the mask of one route. `path` is where the mask field stands in the request, `name` what it is called.
 
     `rewrite` makes of a body what the codec reads of it, on routes that take more than the rules.
     """
@@ -33,6 +33,7 @@ class MaskInference:
         rewrite: Callable[[bytes], bytes] | None,
     ) -> None:
         self.path = (mask.number,)
+        self.name = mask.name
         self._head = tag(mask.number, 2)
         self._message = message
         self._bound = bound
@@ -44,6 +45,10 @@ class MaskInference:
             body = self._rewrite(body)
         found: set[str] = set()
         self._collect(msgspec.json.decode(body), self._message, "", found)
+        return self.of_paths(found)
+
+    def of_paths(self, found: set[str]) -> list[Part]:
+        """The mask field that names these fields, dotted, counted from the body's message."""
         paths = sorted(found - self._bound)
         if not paths:
             return []

@@ -1,5 +1,6 @@
 """multipart/form-data (RFC 7578) as parts with names; bounded in number and in header octets."""
 
+import re
 from typing import Any
 
 from msgspec import Struct
@@ -18,12 +19,13 @@ _MAX_BOUNDARY_BYTES = 70
 
 
 class Part(Struct):
-    """One part; `is_file` is told by a filename, which is dropped."""
+    """One part; it `is_file` if it came with a filename, of which folders are dropped (RFC 7578 4.2)."""
 
     name: str
     content: bytes
     content_type: bytes = b""
     is_file: bool = False
+    filename: bytes = b""
 
 
 def media_type(content_type: bytes | None) -> bytes:
@@ -117,6 +119,7 @@ class _Reading:
                 b"".join(self._content),
                 self._headers.get(b"content-type", b""),
                 b"filename" in options,
+                re.split(rb"[/\\]", options.get(b"filename", b""))[-1],
             )
         )
 

@@ -192,6 +192,11 @@ class ParameterTable:
             held[path] = piece(value)
         return held if len(held) <= limit else None
 
+    def paths_of(self, pairs: list[tuple[str, str]]) -> set[str]:
+        """The fields that pairs name, dotted; pairs that `bind` has taken."""
+        setters = (self._find(key)[0] for key, _ in pairs)
+        return {setter.name for setter in setters if setter is not None}
+
     def setter_at(self, path: tuple[int, ...]) -> Setter:
         """The setter of a field that this table has bound, by its place."""
         message: MessageType | None = self._message

@@ -40,6 +40,10 @@ message Book { string name = 1; string title = 2; string author = 3; repeated st
 message EditBook { Book book = 1; google.protobuf.FieldMask update_mask = 2; string reason = 3; int64 shelf = 4; }
 enum Shade { SHADE_ZERO = 0; DARK = 1; }
 message Shades { Shade shade = 1; }
+message Parcel { string id = 1; string note = 2; repeated string tags = 3; bytes blob = 4; google.api.HttpBody file = 5;
+  string filename = 6; Sub sub = 7; repeated bytes more = 8; Label label = 9; int64 shelf = 10; }
+message Label { bytes seal = 1; string text = 2; }
+message Hall { Parcel parcel = 1; google.protobuf.FieldMask update_mask = 2; int32 hall = 3; }
 message Sent { string parcel = 1; google.api.HttpBody file = 2; int32 size = 3; }
 service Cook {
   rpc Get(Kitchen) returns (Kitchen);
@@ -54,6 +58,8 @@ service Cook {
   rpc Watch(Kitchen) returns (stream Kitchen); rpc Feed(stream Kitchen) returns (Kitchen);
   rpc Talk(stream Kitchen) returns (stream Kitchen);
   rpc Download(Kitchen) returns (google.api.HttpBody);
+  rpc Pack(Parcel) returns (Parcel); rpc PackIn(Hall) returns (Hall);
+  rpc Pour(stream google.api.HttpBody) returns (Kitchen); rpc Pile(stream Sent) returns (Sent);
   rpc Upload(google.api.HttpBody) returns (Kitchen); rpc Send(Sent) returns (Sent);
 }
 """

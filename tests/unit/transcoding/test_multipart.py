@@ -21,7 +21,7 @@ def test_texts_and_files_are_told_apart() -> None:
 
     assert found == [
         Part("note", "né".encode()),
-        Part("file", b"\0\r\n--b-\xff", b"a/b", is_file=True),
+        Part("file", b"\0\r\n--b-\xff", b"a/b", is_file=True, filename=b"x.bin"),
     ]
 
 

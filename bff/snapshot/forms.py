@@ -1,0 +1,136 @@
+"""What a route's `body_formats` bring: the fields of its body that a form may set, and those that take a file."""
+
+from collections.abc import Callable
+
+from msgspec import structs
+
+from bff.core.errors import ClientError
+from bff.core.schema import Field, MessageType, Method
+from bff.pipeline.calls import Bound
+from bff.pipeline.form_bodies import FORM, MULTIPART, FileField, FormBound
+from bff.transcoding.binding import Binder
+from bff.transcoding.forms import HTTP_BODY, http_body_wrapper
+from bff.transcoding.scalars import delimited, tag
+from bff.transcoding.switches import Switches
+
+__all__ = ["MakeBinder", "form_bound_of", "takes_forms"]
+
+# Of the body's message and its field (None: the request); with it the path's variables that lie in it.
+MakeBinder = Callable[[MessageType, Field | None], tuple[Binder, tuple[int, ...]]]
+
+_FORMS = {"form": FORM, "multipart": MULTIPART}
+
+
+def takes_forms(switches: Switches) -> bool:
+    """Whether the route takes a form of any kind beside JSON."""
+    return not _FORMS.keys().isdisjoint(switches.body_formats)
+
+
+def form_bound_of(
+    bound: Bound, method: Method, body: str, switches: Switches, make: MakeBinder
+) -> FormBound | None:
+    """The route's front with forms taken beside JSON; None where the body is no message."""
+    formats = [_FORMS[each] for each in switches.body_formats if each in _FORMS]
+    field = method.input.by_name.get(body)
+    message = method.input if body == "*" else field.message if field is not None else None
+    if message is None or (field is not None and (field.repeated or field.is_map)):
+        return None
+    form, within = make(message, field)
+    rest = structs.asdict(bound) | {"judge": _naming(formats, bound.judge)}
+    return FormBound(
+        **rest,
+        formats=frozenset(formats),
+        form=form,
+        within=within,
+        is_whole=body == "*",
+        joins_query=body == "*" and switches.query_star_body == "bind",
+        wrap=_in_field(0 if field is None else field.number),
+        files=_files_of(message),
+        filename=_filename_field(message),
+    )
+
+
+def _naming(
+    formats: list[bytes], judge: Callable[[bytes | None], None]
+) -> Callable[[bytes | None], None]:
+    """As `judge`, with forms among the types that a refusal names (RFC 9110 15.5.16)."""
+    accept = ((b"accept", b", ".join([b"application/json", *formats])),)
+
+    def judge_and_name(value: bytes | None) -> None:
+        try:
+            judge(value)
+        except ClientError as error:
+            raise ClientError(error.reason, headers=accept) from error
+
+    return judge_and_name
+
+
+def _in_field(number: int) -> Callable[[bytes], bytes]:
+    head = tag(number, 2) if number else b""
+
+    def wrap(octets: bytes) -> bytes:
+        return head + delimited(octets) if head else octets
+
+    return wrap
+
+
+def _files_of(message: MessageType) -> dict[str, FileField]:
+    """By each name of a field that takes a file; those of messages within too, one deep."""
+    files: dict[str, FileField] = {}
+    for name, field in message.by_name.items():
+        _keep_file(files, name, field, field.name, make_outer=None)
+        inner = field.message
+        if inner is None or field.repeated or field.is_map or inner.full_name == HTTP_BODY:
+            continue
+        wrap = _in_field(field.number)
+        for inner_name, each in inner.by_name.items():
+            path = f"{field.name}.{each.name}"
+            _keep_file(files, f"{name}.{inner_name}", each, path, make_outer=wrap)
+    return files
+
+
+def _keep_file(
+    files: dict[str, FileField],
+    name: str,
+    field: Field,
+    path: str,
+    *,
+    make_outer: Callable[[bytes], bytes] | None,
+) -> None:
+    is_body = field.message is not None and field.message.full_name == HTTP_BODY
+    if field.is_map or not (is_body or field.kind == "bytes"):
+        return
+    make = http_body_wrapper(field.number) if is_body else _octets_of(field.number)
+    files[name] = FileField(
+        path=path,
+        make=make if make_outer is None else _within(make_outer, make),
+        is_list=field.repeated,
+        takes_any=is_body,
+    )
+
+
+def _within(
+    wrap: Callable[[bytes], bytes], make: Callable[[bytes, bytes], bytes]
+) -> Callable[[bytes, bytes], bytes]:
+    def make_within(content_type: bytes, content: bytes) -> bytes:
+        return wrap(make(content_type, content))
+
+    return make_within
+
+
+def _filename_field(message: MessageType) -> str:
+    """The name of the text field that is named for a file's name, or nothing."""
+    for name in ("filename", "file_name"):
+        field = message.by_name.get(name)
+        if field is not None and field.kind == "string" and not (field.repeated or field.is_map):
+            return name
+    return ""
+
+
+def _octets_of(number: int) -> Callable[[bytes, bytes], bytes]:
+    head = tag(number, 2)
+
+    def make(_content_type: bytes, content: bytes) -> bytes:
+        return head + delimited(content)
+
+    return make
