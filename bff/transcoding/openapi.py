@@ -235,11 +235,15 @@ def _error_statuses(operation: OpenApiOperation, body: Json | None) -> Iterator[
 
 
 def _merge_alternative(first: Json, other: Json) -> None:
-    """Two routes on one path and method, which differ by what a variable takes: each part as oneOf."""
+    """Two routes on one path and method, which differ by what a variable takes.
+
+    What is sent and what comes back is of either (`anyOf`: one value may well be of both).
+    """
     first.setdefault("x-bff-alternatives", []).append(
         {"operationId": other["operationId"], "template": other["x-bff-template"]}
     )
     _merge_parameters(first, other)
+    _merge_security(first, other)
     mine, theirs = first.get("requestBody"), other.get("requestBody")
     if theirs is not None:
         body = first.setdefault("requestBody", theirs)
@@ -260,6 +264,11 @@ def _merge_parameters(first: Json, other: Json) -> None:
     for key, parameter in {**theirs, **mine}.items():
         if key[0] != "path" and not (key in mine and key in theirs):
             parameter.pop("required", None)
+    for key in mine.keys() & theirs.keys():
+        one, another = mine[key], theirs[key]
+        # What is JSON in a parameter has `content` in place of a schema.
+        if "schema" in one and "schema" in another:
+            one["schema"] = _either(one["schema"], another["schema"])
     merged = [*mine.values(), *(each for key, each in theirs.items() if key not in mine)]
     if merged:
         first["parameters"] = merged
@@ -268,6 +277,21 @@ def _merge_parameters(first: Json, other: Json) -> None:
 def _merge_content(mine: dict[str, Json], theirs: dict[str, Json]) -> None:
     for media, content in theirs.items():
         present: Json = mine.setdefault(media, content)
-        if present["schema"] != content["schema"]:
-            schemas = present["schema"].get("oneOf", [present["schema"]])
-            mine[media] = {**present, "schema": {"oneOf": [*schemas, content["schema"]]}}
+        mine[media] = {**present, "schema": _either(present["schema"], content["schema"])}
+
+
+def _merge_security(first: Json, other: Json) -> None:
+    """Who may call one of them may call the operation; `{}` is everybody."""
+    mine, theirs = first.get("security", [{}]), other.get("security", [{}])
+    either = [*mine, *(each for each in theirs if each not in mine)]
+    if either != [{}]:
+        first["security"] = either
+
+
+def _either(one: Json, other: Json) -> Json:
+    """The schema of what is of this or of that; each stands once."""
+    schemas: list[Json] = []
+    for each in (*one.get("anyOf", [one]), *other.get("anyOf", [other])):
+        if each not in schemas:
+            schemas.append(each)
+    return schemas[0] if len(schemas) == 1 else {"anyOf": schemas}

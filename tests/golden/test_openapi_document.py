@@ -257,11 +257,39 @@ def test_paths_that_openapi_cannot_tell_apart_are_one_and_warned_of(tmp_path: Pa
 
     merged = operation_at(kitchen, "/a/{text}", "post")
     schema = merged["requestBody"]["content"]["application/json"]["schema"]
-    assert len(schema["oneOf"]) == 2
+    assert len(schema["anyOf"]) == 2
     assert [each["operationId"] for each in merged["x-bff-alternatives"]] == ["all"]
     texts = [warning.message for warning in kitchen.compiled.warnings]
     assert "all and cook.Get are both /a/{text} in OpenAPI; it shows them as one" in texts
     OpenAPIV31SpecValidator(document_of(kitchen)).validate()
+
+
+@pytest.mark.rule("transcoding.163")
+async def test_what_either_of_two_routes_takes_is_in_the_one_that_is_shown(tmp_path: Path) -> None:
+    """An empty object is a body of both, so `oneOf` would refuse it."""
+    routes = """
+  - {rpc: Get, post: "/a/{text}", body: child, transcoding: {enums: number}}
+  - {rpc: Get, id: all, post: "/a/{text=**}", body: "*", transcoding: {query_star_body: bind}}
+  - {rpc: Get, id: open, get: "/b/{text}", transcoding: {enums: number}}
+  - {rpc: Get, id: named, get: "/b/{text=**}"}
+"""
+    kitchen = KitchenGateway(tmp_path, routes=routes)
+    document = document_of(kitchen)
+    OpenAPIV31SpecValidator(document).validate()
+    operation = document["paths"]["/a/{text}"]["post"]
+    sent = operation["requestBody"]["content"]["application/json"]["schema"]
+    came = operation["responses"]["200"]["content"]["application/json"]["schema"]
+
+    for target in ("POST /a/1", "POST /a/1/2"):
+        for body in ("{}", '{"i32":5}'):
+            answer = await kitchen.ask(target, body)
+            assert answer.status == 200, answer.body
+            for schema, value in ((sent, json.loads(body)), (came, answer.json)):
+                whole = {**schema, "components": document["components"]}
+                Draft202012Validator(whole).validate(value)
+    parameters = document["paths"]["/b/{text}"]["get"]["parameters"]
+    (state,) = [each["schema"] for each in parameters if each["name"] == "state"]
+    assert [each.get("type") for each in state["anyOf"]] == ["integer", "string"]
 
 
 @pytest.mark.rule("transcoding.165")

@@ -120,9 +120,30 @@ def test_colliding_operations_document_both_replies(do: Method) -> None:
 
     operation = document["paths"]["/v1/a/{name_1}"]["get"]
     assert operation["responses"]["200"]["content"]["application/json"]["schema"] == {
-        "oneOf": [{"$ref": "#/components/schemas/p.v1.Book"}, {"type": "object"}]
+        "anyOf": [{"$ref": "#/components/schemas/p.v1.Book"}, {"type": "object"}]
     }
     assert operation["x-bff-alternatives"][0]["template"] == "/v1/a/{id}"
+
+
+@pytest.mark.rule("transcoding.163")
+@pytest.mark.parametrize(
+    ("first", "other", "security"),
+    [
+        ({"security": ("jwt",)}, {"security": ("api_key",)}, [{"jwt": []}, {"api_key": []}]),
+        ({"security": ("jwt",)}, {}, [{"jwt": []}, {}]),
+        ({}, {"security": ("jwt",), "scopes": ("a",)}, [{}, {"jwt": ["a"]}]),
+        ({"security": ("jwt",)}, {"security": ("jwt",)}, [{"jwt": []}]),
+        ({}, {}, None),
+    ],
+)
+def test_colliding_operations_are_for_whoever_may_call_one(
+    do: Method, first: dict[str, Any], other: dict[str, Any], security: Any
+) -> None:
+    document = _render(
+        _operation(do, "GET /v1/{name=a/*}", **first), _operation(None, "GET /v1/a/{id}", **other)
+    )
+
+    assert document["paths"]["/v1/a/{name_1}"]["get"].get("security") == security
 
 
 @pytest.mark.rule("transcoding.164")
