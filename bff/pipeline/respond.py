@@ -33,6 +33,7 @@ _REASON = re.compile(r"[A-Z][A-Z0-9_]{0,62}")
 _LAST_RESORT = (
     b'{"error":{"code":500,"message":"The gateway failed.","status":"INTERNAL","details":[]}}'
 )
+_UNWRITABLE = (TypeError, ValueError, OverflowError, RecursionError)
 _ERROR_INFO = "google.rpc.ErrorInfo"
 _RETRY_INFO = "google.rpc.RetryInfo"
 _REQUEST_INFO = "google.rpc.RequestInfo"
@@ -216,7 +217,7 @@ def _rendered(
         if form == "problem":
             return (b"content-type", _PROBLEM.encode()), _encode(tree)
         return _JSON, _encode({"error": tree} if form == "aip193" else tree)
-    except (TypeError, ValueError, OverflowError, RecursionError):
+    except _UNWRITABLE:
         return _JSON, _LAST_RESORT
 
 
@@ -266,7 +267,10 @@ def _told(
 ) -> tuple[int, tuple[bytes, bytes], bytes]:
     """Status, content type and body: in the protocol that the client speaks, or as REST."""
     speak = tools.speakers.get(request.route_id or _route_ahead(request, tools))
-    told = None if speak is None else speak(error, request, tools)
+    try:
+        told = None if speak is None else speak(error, request, tools)
+    except _UNWRITABLE:
+        return _INTERNAL, _JSON, _LAST_RESORT
     return told or (error.status, *_rendered(error, request, tools))
 
 

@@ -8,6 +8,7 @@ import pytest
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
+from msgspec import structs
 
 from bff.cli.offline import compile_offline
 from bff.core.errors import (
@@ -21,6 +22,7 @@ from bff.core.errors import (
 from bff.core.exchange import Reply, Request
 from bff.core.headers import Headers
 from bff.core.status import HTTP_OF_CODE, MASKED_CODES, REASONS, Code
+from bff.pipeline.connect import ConnectCall
 from bff.pipeline.respond import bug_reply, error_reply, error_tree
 from bff.pipeline.route import Tools
 from tests.support.config_files import write
@@ -309,6 +311,18 @@ def test_an_error_that_cannot_be_written_is_a_constant_one(tools: Tools) -> None
     assert (body(reply)["code"], body(reply)["status"]) == (500, "INTERNAL")
     assert (reply.status, reply.reason, request.reason) == (500, "INTERNAL", "INTERNAL")
     assert b"allow" not in dict(reply.headers)
+
+
+@pytest.mark.rule("transcoding.159", "transcoding.166")
+def test_an_error_that_connect_cannot_write_is_a_constant_one(tools: Tools) -> None:
+    request = a_request()
+    request.route_id = "rpc"
+    tools = structs.replace(tools, speakers={"rpc": ConnectCall("proto").error})
+
+    reply = error_reply(ClientError("NO_ROUTE", "\ud800"), request, tools)
+
+    assert (reply.status, reply.reason, request.reason) == (500, "INTERNAL", "INTERNAL")
+    assert (body(reply)["code"], body(reply)["status"]) == (500, "INTERNAL")
 
 
 def test_a_bug_shows_nothing_but_itself(tools: Tools) -> None:
