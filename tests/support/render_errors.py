@@ -41,6 +41,68 @@ When a service refuses, its status decides: the HTTP status comes from its gRPC 
 `RetryInfo` and `Retry-After` are there where waiting helps.
 """
 
+_FORMS = """
+## One error in every form
+
+A service says NOT_FOUND, `no dish of this name`. By default the client reads, under 404:
+
+```json
+{"error": {"code": 404, "message": "no dish of this name", "status": "NOT_FOUND", "details": [
+  {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "NOT_FOUND", "domain": "kitchen.example"},
+  {"@type": "type.googleapis.com/google.rpc.RequestInfo", "requestId": "request-1"}]}}
+```
+
+With `transcoding: {error_format: status}`, google.rpc.Status with the number of gRPC:
+
+```json
+{"code": 5, "message": "no dish of this name", "details": [
+  {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "NOT_FOUND", "domain": "kitchen.example"},
+  {"@type": "type.googleapis.com/google.rpc.RequestInfo", "requestId": "request-1"}]}
+```
+
+With `error_format: problem`, or where `Accept` names `application/problem+json` (RFC 9457):
+
+```json
+{"type": "https://kitchen.example/problems/not-found", "title": "The service refused the request.",
+ "status": 404, "detail": "no dish of this name", "instance": "/dishes/soup",
+ "code": "NOT_FOUND", "reason": "NOT_FOUND", "request_id": "request-1"}
+```
+
+A client of Connect, details being messages in base64:
+
+```json
+{"code": "not_found", "message": "no dish of this name", "details": [
+  {"type": "google.rpc.ErrorInfo", "value": "CglOT1RfRk9VTkQSD2tpdGNoZW4uZXhhbXBsZQ"},
+  {"type": "google.rpc.RequestInfo", "value": "CglyZXF1ZXN0LTE"}]}
+```
+
+A client of gRPC-Web, in the last frame under HTTP 200, with `grpc-status-details-bin` behind it:
+
+```text
+grpc-status: 5
+grpc-message: no dish of this name
+```
+
+The last frame of a stream has the error under `error`, in the route's form.
+
+## What passes of a service's error
+
+| part | passes |
+|---|---|
+| message | up to 1 KiB without control characters, for codes meant for clients (last table) |
+| message of other codes | where `show_errors: [UNAVAILABLE]` names the code; the log has it always |
+| `ErrorInfo` | always; without one there is ours, its reason being the name of the code |
+| `RetryInfo` | always; of a 429 or 503 it is `Retry-After` too, rounded up to seconds |
+| `RequestInfo` | ours in its place, with the id that `x-request-id` has |
+| `DebugInfo` | never |
+| other details | with the message; one of an unknown type is `{"@type": "..", "value": "<base64>"}` |
+| `www-authenticate` | never: a 401 has the challenge of the route |
+| details that do not decode, or whose code is another than `grpc-status` | never; status and message stand |
+| HTML of a proxy before the service | never: 503 `UPSTREAM_UNAVAILABLE` for its 429, 502, 503, 504, else 502 |
+
+A service helps most by BadRequest: it passes as it is, and stands under `errors` in the form of RFC 9457.
+"""
+
 _REASONS_HEAD = """
 ## Reasons of the gateway
 
@@ -65,7 +127,7 @@ def render_errors() -> str:
     by_status = sorted(own.items(), key=lambda item: item[1].status)
     reasons = "".join(_reason_line(reason, row) for reason, row in by_status)
     services = "".join(_code_line(code) for code in Code if code is not Code.OK)
-    return _HEAD + _REASONS_HEAD + reasons + _CODES_HEAD + services
+    return _HEAD + _FORMS + _REASONS_HEAD + reasons + _CODES_HEAD + services
 
 
 def _reason_line(reason: str, row: Row) -> str:
