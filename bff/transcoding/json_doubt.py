@@ -44,6 +44,8 @@ _ODD = re.compile(
 )
 _NUMBER_LIKE = re.compile(rb'"([-+]?[._0-9\x80-\xff]+(?:[eE][-+]?[0-9_]+)?)"')
 _ODD_DURATION = re.compile(rb'"-?(?:0[0-9][0-9.]*|[0-9]+\.)s"')
+# A time with a sign for the first digit of a part: `2024-+1-02T..`, `..+01:-0`.
+_SIGNED_TIME = re.compile(rb'["T:+-]\+[0-9]|[0-9]:-[0-9]')
 # Kinds and types whose texts are read as numbers or durations.
 _NUMBERS = frozenset({*INTEGER_RANGES, "float", "double"})
 _READ_AS_NUMBERS = frozenset({"google.protobuf.Duration", *WRAPPERS})
@@ -182,6 +184,7 @@ def compile_doubt(message: MessageType) -> Doubt:
     two_spellings = bool(reach.two_spellings)
     has_numbers = reach.has_numbers or bool(reach.types & _READ_AS_NUMBERS)
     has_any = "google.protobuf.Any" in reach.types
+    has_times = "google.protobuf.Timestamp" in reach.types
 
     def doubt(text: bytes, compact: bytes) -> bool:
         if text != compact and (_has_doubles(text) or _is_tiny(text)):
@@ -191,6 +194,12 @@ def compile_doubt(message: MessageType) -> Doubt:
         if _holds_two(compact, literals) or _holds_one(compact, telling):
             return True
         if odd_masks is not None and _holds_one(compact, masks) and odd_masks.search(compact):
+            return True
+        if (
+            has_times
+            and (_PLUS_OCTET in compact or b":-" in compact)
+            and _SIGNED_TIME.search(compact)
+        ):
             return True
         underscore = compact.find(_UNDERSCORE_OCTET)
         if underscore >= 0:

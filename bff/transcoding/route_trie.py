@@ -108,7 +108,8 @@ class RouteTrie(Generic[T]):
         table = self._static.get(path)
         if table is not None:
             entry = table.get(method)
-            if entry is not None:
+            # A variable may be a literal too: `{parent=shelves}`.
+            if entry is not None and entry.raw_capture is None:
                 return entry.found
         if "%" in path or ":" in path:
             return self._find_odd(method, path)

@@ -17,6 +17,8 @@ TEMPLATE_SEEDS = (
     b"/v1/{name=orders/*}:cancel\n/v1/{a}/{b=**}\n/v1/*\n/v1/orders/x:cancel",
     b"/a:b\n/a%3Ab\n/**\n/a:b",
     b"/v1/{a.b.c}/x/{d=*/y/**}:z\n/v1/q/x/r/y/s/t:z",
+    # A variable that is a literal.
+    b"/{b=a}\n/a",
 )
 QUERY_SEEDS = (
     b"i32=1&child.i32=2&labels[a]=b&at=2024-01-02T03:04:05Z",

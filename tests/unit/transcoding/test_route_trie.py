@@ -93,6 +93,8 @@ TABLE: list[tuple[str, tuple[str, ...], str, Wanted]] = [
         ("GET /{outer=shelves/*}", ("shelves/A%2Fb",)),
     ),
     ("50", ("GET /{outer=shelves/*}",), "GET /shelves%2FA", None),
+    ("50", ("GET /a/{x=b}",), "GET /a/b", ("GET /a/{x=b}", ("b",))),
+    ("50", ("POST /a/b", "GET /a/{x=b}"), "GET /a/b", ("GET /a/{x=b}", ("b",))),
     ("51", ("GET /{x}",), "GET /%2523", ("GET /{x}", ("%23",))),
     ("51", ("GET /{x}",), "GET /a+b", ("GET /{x}", ("a+b",))),
     (
