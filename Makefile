@@ -7,10 +7,10 @@ STAMP  := $(VENV)/.stamp
 PIN    := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-emit-index-url \
           --no-emit-trusted-host --no-emit-find-links --no-annotate
 
-.PHONY: help setup demo serve test check fmt bench profile conformance differential fuzz soak lock clean
+.PHONY: help setup demo serve test test-grpcio check fmt bench profile conformance differential fuzz soak lock clean
 
 help:            ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 13
 
 setup: $(STAMP)  ## virtual environment with the locked dependencies, generated stubs
 
@@ -31,6 +31,9 @@ test: check      ## all checks, then every test
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest
 	@$(BIN)/coverage combine --quiet && $(BIN)/coverage report --skip-covered --skip-empty | tail -n 40
+
+test-grpcio: setup  ## the gateways under test call by grpcio what the unary lane else calls
+	BFF_TEST_TRANSPORT=grpcio $(BIN)/pytest tests/integration tests/faults tests/golden
 
 check: setup     ## format, lint, types, layers
 	$(BIN)/ruff format --check .

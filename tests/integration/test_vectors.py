@@ -15,6 +15,7 @@ import msgspec
 import pytest
 
 from tests.support.cli import run_bff
+from tests.support.gateway import TRANSPORT
 from tests.support.vector_kitchen import VectorKitchen, vector_types
 from tests.support.vector_world import VectorWorld
 from tests.support.vectors import Config, Row, Vector, mapping_of, read_rows
@@ -27,11 +28,19 @@ def _params(vectors: list[Vector], *, is_sent: bool) -> list[Any]:
         pytest.param(
             *((each.row, each.config) if is_sent else (each.row,)),
             id=each.id,
-            marks=[pytest.mark.rule(*each.rules)],
+            marks=[pytest.mark.rule(*each.rules), *_skips(each.row)],
         )
         for each in vectors
         if each.row.is_sent == is_sent
     ]
+
+
+def _skips(row: Row) -> list[pytest.MarkDecorator]:
+    """What grpcio does otherwise than the lane: it takes no notice of a second message, and waits for an end."""
+    is_doubled = len(row.answer.messages or ()) > 1 and row.reason == "UPSTREAM_PROTOCOL"
+    if not is_doubled or TRANSPORT != "grpcio":
+        return []
+    return [pytest.mark.skip(reason="with two messages to one call grpcio waits for its deadline")]
 
 
 @pytest.fixture(scope="session")

@@ -33,7 +33,7 @@ from ruamel.yaml.error import YAMLError
 
 from tests.support.samples import SampleServices
 
-__all__ = ["GatewayProcess", "Lines", "RawReply", "bearer", "reason_of", "sample_files"]
+__all__ = ["TRANSPORT", "GatewayProcess", "Lines", "RawReply", "bearer", "reason_of", "sample_files"]
 
 _ROOT = Path(__file__).parents[2]
 _PROTOS = _ROOT / "protos"
@@ -47,7 +47,7 @@ _START = (
     "runpy.run_module('bff', run_name='__main__', alter_sys=True)"
 )
 # How upstreams are called that do not say it themselves; unset: as the product decides.
-_TRANSPORT = os.environ.get("BFF_TEST_TRANSPORT", "")  # noqa: TID251 - chosen by who runs the tests
+TRANSPORT = os.environ.get("BFF_TEST_TRANSPORT", "")  # noqa: TID251 - chosen by who runs the tests
 # What every gateway under test has.
 _USUAL: Mapping[str, Any] = {
     "gateway": {
@@ -87,7 +87,7 @@ def sample_files(
 
 def _by_transport(text: str) -> str:
     """The file with the transport that was chosen, if it has upstreams; else as it is."""
-    if not _TRANSPORT:
+    if not TRANSPORT:
         return text
     try:
         tree = YAML(typ="safe").load(text)
@@ -98,7 +98,7 @@ def _by_transport(text: str) -> str:
         return text
     for upstream in upstreams.values():
         if isinstance(upstream, dict):
-            upstream.setdefault("transport", _TRANSPORT)
+            upstream.setdefault("transport", TRANSPORT)
     return json.dumps(tree, indent=1)
 
 

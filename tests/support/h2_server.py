@@ -10,6 +10,7 @@ async with H2Server(script) as server:
 
 import asyncio
 import contextlib
+import ssl
 import struct
 from collections.abc import Awaitable, Callable
 from types import TracebackType
@@ -96,15 +97,15 @@ class Peer:
         self._greeted = False
         self._came = asyncio.Event()
 
-    async def greet(self, *pairs: tuple[int, int]) -> None:
-        """Read the preface and SETTINGS, send ours and the ACK."""
+    async def greet(self, *pairs: tuple[int, int], acknowledges: bool = True) -> None:
+        """Read the preface and SETTINGS, send ours and, if it `acknowledges`, the ACK."""
         self._greeted = True
         assert await self._reader.readexactly(len(PREFACE)) == PREFACE
         kind, *_ = await self.frame()
         assert kind == SETTINGS
         # A window for all that tests send: only what a script says shall hold a client back.
         window = frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", 1 << 30))
-        self.send(settings_frame(*pairs) + SETTINGS_ACK + window)
+        self.send(settings_frame(*pairs) + (SETTINGS_ACK if acknowledges else b"") + window)
 
     async def frame(self) -> tuple[int, int, int, bytes]:
         """The next frame: type, flags, stream id, payload."""
@@ -165,10 +166,16 @@ class Peer:
 
 
 class H2Server:
-    """Runs `script` for each connection, on port 0. What a script raises fails the test at the end."""
+    """Runs `script` for each connection, on port 0; over TLS with `context`.
 
-    def __init__(self, script: Callable[[Peer], Awaitable[object]]) -> None:
+    What a script raises fails the test at the end.
+    """
+
+    def __init__(
+        self, script: Callable[[Peer], Awaitable[object]], *, context: ssl.SSLContext | None = None
+    ) -> None:
         self._script = script
+        self._context = context
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._faults: list[BaseException] = []
@@ -206,7 +213,7 @@ class H2Server:
             writer.close()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._context)
         return self
 
     async def __aexit__(
