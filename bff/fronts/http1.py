@@ -271,6 +271,9 @@ class Http1Protocol(asyncio.Protocol):
         self._odd_method = found[1].decode("ascii")
         try:
             self._parser.feed_data(b"POST" + data[found.end(1) :])
+        except httptools.HttpParserUpgrade:
+            # Not taken, and nothing after it would be HTTP any more (RFC 9110 7.8).
+            self._read_no_more()
         except httptools.HttpParserError:
             self._odd_method = ""
             return False

@@ -39,6 +39,7 @@ CODING_SEEDS = (
     b"\x00\x05" + _gzip(_PLAIN), b"\x00\x01" + _gzip(b"") + _gzip(b"b"),
     b"\x02\x09" + brotli.compress(_PLAIN), b"\x03\x03" + zstandard.compress(_PLAIN),
     b"\x03\x01" + zstandard.compress(b"a") + b"\x50\x2a\x4d\x18\1\0\0\0x" + zstandard.compress(b""),
+    b"\x03\x03(\xb5/\xfd`\0\0\0\0\0\x01\0\0",
 )  # fmt: skip
 HEADER_SEEDS = (
     block(*GRPC), block(*OK), b"\x20\x88\x5f\x10application/grpc", b"\x3f\xe1\x1f\x40\1a\1b\xbe", b"\x20\x88\xbe",
@@ -69,7 +70,9 @@ def codings(raw: bytes) -> None:
 
     whole = _inflated(name, [packed])
 
-    assert whole == _inflated(name, [packed[at : at + step] for at in range(0, len(packed), step)])
+    cut = _inflated(name, [packed[at : at + step] for at in range(0, len(packed), step)])
+    # libzstd sees that a frame holds less than it says only where it has the frame in one piece.
+    assert whole == cut or (name == b"zstd" and None in (whole, cut))
     theirs = _by_library(name, packed)
     if whole is not None and theirs is not None:
         assert whole == theirs

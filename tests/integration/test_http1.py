@@ -519,11 +519,13 @@ async def test_a_client_that_leaves_ends_its_request_at_once(echo: Echo) -> None
     assert len(echo.exchanges) == 1
 
 
-async def test_an_upgrade_that_nobody_takes_is_ignored(echo: Echo) -> None:
+@pytest.mark.parametrize("method", [b"GET", b"BREW"])
+async def test_an_upgrade_that_nobody_takes_is_ignored(echo: Echo, method: bytes) -> None:
     """RFC 9110 7.8; what follows is not HTTP any more for all we know, so the connection ends."""
     client = await Client.connect(echo)
 
-    client.send(b"GET /a HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n" + GET)
+    head = b" /a HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+    client.send(method + head + GET)
     status, headers, _ = await client.reply()
 
     assert (status, headers[b"connection"]) == (200, b"close")
