@@ -33,7 +33,15 @@ from ruamel.yaml.error import YAMLError
 
 from tests.support.samples import SampleServices
 
-__all__ = ["TRANSPORT", "GatewayProcess", "Lines", "RawReply", "bearer", "reason_of", "sample_files"]
+__all__ = [
+    "TRANSPORT",
+    "GatewayProcess",
+    "Lines",
+    "RawReply",
+    "bearer",
+    "reason_of",
+    "sample_files",
+]
 
 _ROOT = Path(__file__).parents[2]
 _PROTOS = _ROOT / "protos"
