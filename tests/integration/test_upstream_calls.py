@@ -22,6 +22,7 @@ from bff.upstream.call import (
     UpstreamStack,
 )
 from bff.wire.grpcio import GrpcioChannel, TlsSettings
+from tests.support.soak_streams import soak_streams
 from tests.support.upstream_lab import (
     RawPeer,
     Step,
@@ -492,3 +493,16 @@ async def test_a_fifth_of_many_calls_cancelled_leaves_none_behind() -> None:
         for batch in range(20):
             right = await asyncio.gather(*(one(batch * 50 + n) for n in range(50)))
             assert all(right)
+
+
+@pytest.mark.rule("upstreams.3")
+async def test_a_fifth_of_many_streams_cancelled_leaves_none_behind() -> None:
+    """1,500 streams to the client and both ways, left at any step: each message is its own, and the core lets go."""
+    figures = await soak_streams(1_500)
+
+    assert set(figures.ends) == {"ok", "cancelled"}
+    assert sum(figures.ends.values()) == figures.streams
+    assert figures.ends["cancelled"] > 0.1 * figures.streams
+    assert figures.open_calls == 0
+    assert figures.tasks[0] == figures.tasks[1]
+    assert figures.files[0] == figures.files[1]
