@@ -14,7 +14,7 @@ help:            ## list the targets
 
 setup: $(STAMP)  ## virtual environment with the locked dependencies, generated stubs
 
-$(STAMP): requirements.lock pyproject.toml $(shell find protos -name '*.proto')
+$(STAMP): requirements.lock pyproject.toml $(shell find protos -name '*.proto') $(shell find bff -name '*.c')
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .

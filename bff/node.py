@@ -37,6 +37,7 @@ from bff.telemetry.exposition import CONTENT_TYPE, NodeTotals
 from bff.telemetry.line_writer import LineWriter
 from bff.telemetry.logs import EventLog
 from bff.telemetry.metrics import Metrics, Sample, read_file
+from bff.transcoding.plain_json import IS_COMPILED
 
 __all__ = ["Checked", "Node", "NodeSettings", "run_node"]
 
@@ -196,8 +197,10 @@ class Node:
 
     def _note_started(self) -> None:
         ready = sum(worker.state.ready for worker in self._workers.values())
-        if ready >= self._settings.listener.workers:
+        if ready >= self._settings.listener.workers and not self._started:
             self._started = True
+            if not IS_COMPILED:
+                self._log.note("translation_not_compiled", costs="CPU alone")
         self._changed.set()
 
     def _forget(self, worker: _Worker) -> None:

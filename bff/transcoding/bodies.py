@@ -65,6 +65,7 @@ class _MessageBody:
         switches: Switches,
     ) -> None:
         self._parse = codec.parser(message.full_name, switches)
+        self._read = codec.reader(message.full_name, switches)
         self._codec = codec
         self._full_name = message.full_name
         self._prefix = prefix
@@ -88,6 +89,19 @@ class _MessageBody:
     def read(
         self, body: bytes, parts: list[Part], asked: list[Part], captures: Sequence[str]
     ) -> list[Part]:
+        if self._leaves or (asked and self._merges):
+            octets, outer = self._merge(body, parts, asked, captures)
+        else:
+            octets, outer = self._read(body), asked
+        if not self._prefix:
+            return [((0,), octets)]
+        rest = [part for part in parts if part[0][:1] != self._prefix]
+        return [*rest, *outer, (self._prefix, self._head + delimited(octets))]
+
+    def _merge(
+        self, body: bytes, parts: list[Part], asked: list[Part], captures: Sequence[str]
+    ) -> tuple[bytes, list[Part]]:
+        """The body's message with what path and query set in it, and the query's other parts."""
         found: Any = self._parse(body)
         for index, setter, leaf in self._leaves:
             value, own = setter.parse(captures[index]), leaf.get(found)
@@ -106,10 +120,7 @@ class _MessageBody:
         if inner:
             inner.sort(key=itemgetter(0))
             octets = assemble(inner) + octets
-        if not self._prefix:
-            return [((0,), octets)]
-        rest = [part for part in parts if part[0][:1] != self._prefix]
-        return [*rest, *outer, (self._prefix, self._head + delimited(octets))]
+        return octets, outer
 
     def _path_holds(self, setter: Setter, parts: list[Part], *, has_other: bool) -> bool:
         """Whether the path's value goes into the body's message, on routes where one may win."""

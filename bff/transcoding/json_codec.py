@@ -1,7 +1,8 @@
 """ProtoJSON to wire octets and back, over dynamic types.
 
 protobuf-py is imported by three modules: this one converts, `dynamic_types` makes the types, `leaf`
-reaches into messages. Where the library is laxer than our rules, `exact_json` decides.
+reaches into messages. Where the library is laxer than our rules, `exact_json` decides. What is plain
+never comes here: `plain_json` does it, alike and without objects.
 """
 
 import base64
@@ -24,6 +25,7 @@ from bff.transcoding.exact_json import Fault
 from bff.transcoding.json_parser import REFUSALS, Parse, client_error, compile_parser
 from bff.transcoding.json_shaping import ReplyShape
 from bff.transcoding.leaf import Leaf
+from bff.transcoding.plain_json import Convert, Plan, Spelling, plan_of
 from bff.transcoding.scalars import SCALAR_MESSAGES
 from bff.transcoding.shapes import Shapes
 from bff.transcoding.switches import STRICT, Switches
@@ -56,14 +58,21 @@ class Codec:
     """Readers and writers over the types of one serialized FileDescriptorSet (dependencies first).
 
     Making one costs milliseconds a file; what its methods return is prepared and cheap to call.
-    `others` are asked for the types of details that this one does not know.
+    `others` are asked for the types of details that this one does not know. `plain` False: all goes
+    by objects, as where nothing is compiled.
     Raises ValueError if the set does not hold together.
     """
 
-    def __init__(self, file_set: bytes, *, others: tuple["Codec", ...] = ()) -> None:
+    def __init__(
+        self, file_set: bytes, *, others: tuple["Codec", ...] = (), plain: bool = True
+    ) -> None:
         self._registry = registry_of(file_set)
         self._others = others
+        self._takes_plain = plain
         self._shapes = Shapes()
+        # As many as there are types and spellings in use.
+        self._plans: dict[tuple[str, Spelling], Plan | None] = {}
+        self._parsers: dict[tuple[str, Switches], Parse] = {}
 
     def message_class(self, full_name: str) -> type[Message]:
         """The dynamic class of a message. Raises KeyError if there is none of that name."""
@@ -80,14 +89,17 @@ class Codec:
         The result raises ClientError: INVALID_JSON, UNKNOWN_FIELD, INVALID_FIELD, DUPLICATE_FIELD
         or TOO_DEEP, with the JSON path as the client spelled it.
         """
-        message_class = self.message_class(full_name)
-        return compile_parser(
-            message=self._shapes.message(message_class.desc()),
-            from_json=partial(message_class.from_json, registry=self._registry),
-            restore_urls=self.restore_urls,
-            resolve=self.message_type,
-            switches=switches,
-        )
+        made = self._parsers.get((full_name, switches))
+        if made is None:
+            message_class = self.message_class(full_name)
+            made = self._parsers[full_name, switches] = compile_parser(
+                message=self._shapes.message(message_class.desc()),
+                from_json=partial(message_class.from_json, registry=self._registry),
+                restore_urls=self.restore_urls,
+                resolve=self.message_type,
+                switches=switches,
+            )
+        return made
 
     def reader(self, full_name: str, switches: Switches = STRICT) -> Callable[[bytes], bytes]:
         """JSON text to wire octets; raises as `parser` does."""
@@ -97,7 +109,11 @@ class Codec:
             octets: bytes = parse(text).to_binary()
             return octets
 
-        return read
+        plan = self._plan(full_name, Spelling())
+        # A plan knows no bound of depth but its own.
+        if plan is None or switches.json_depth < STRICT.json_depth:
+            return read
+        return _plain_first(plan.read, read)
 
     def tree_reader(self, full_name: str) -> Callable[[Json], bytes]:
         """JSON tree to wire octets; raises as `parser` does."""
@@ -153,7 +169,18 @@ class Codec:
         chosen = show_shaped if long_numbers or short_enums else show
         if response_body:
             return self._field_writer(full_name, response_body, options, chosen, shape)
-        return self._writer(read, chosen)
+        spelling = Spelling(emit_unpopulated, proto_names, enum_numbers, long_numbers, short_enums)
+        plan = self._plan(full_name, spelling)
+        write = self._writer(read, chosen)
+        return write if plan is None else _plain_first(plan.show, write)
+
+    def _plan(self, full_name: str, spelling: Spelling) -> Plan | None:
+        key = full_name, spelling
+        if key not in self._plans:
+            desc = self._message(full_name)
+            is_plain = self._takes_plain and not _is_extendable(desc)
+            self._plans[key] = plan_of(self._shapes.message(desc), spelling) if is_plain else None
+        return self._plans[key]
 
     def _writer(
         self, read: Callable[[bytes], Message], show: Callable[[Message], bytes]
@@ -199,8 +226,14 @@ class Codec:
     ) -> Callable[[bytes], Json]:
         """Wire octets to a JSON tree; raises as `writer` does."""
         read, registry = _wire_reader(self.message_class(full_name)), self._registry
+        plan = self._plan(full_name, Spelling(emit_unpopulated=emit_unpopulated))
+        show = _never if plan is None else plan.show
+        decode = msgspec.json.Decoder().decode
 
         def write(wire: bytes) -> Json:
+            text = show(wire)
+            if text is not None:
+                return decode(text)
             message = read(wire)
             try:
                 return message_to_json_value(
@@ -341,6 +374,19 @@ def _wire_reader(message_class: type[Message]) -> Callable[[bytes], Message]:
             ) from error
 
     return read
+
+
+def _plain_first(convert: Convert, other: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
+    def convert_first(octets: bytes) -> bytes:
+        converted = convert(octets)
+        return other(octets) if converted is None else converted
+
+    return convert_first
+
+
+def _never(_octets: bytes) -> bytes | None:
+    """In place of a plan where there is none."""
+    return None
 
 
 def _is_extendable(desc: DescMessage) -> bool:
