@@ -45,8 +45,9 @@ fmt: setup       ## format and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: setup     ## CPU per request beside Envoy and a plain FastAPI gateway
+bench: setup     ## what a request costs beside Envoy, FastAPI and Node, every goal judged; writes the README figures
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.lock
+	$(BIN)/python -m benchmarks.node_rival
 	$(BIN)/python -m benchmarks
 
 profile: setup   ## where the microseconds of one request go

@@ -18,7 +18,7 @@ from benchmarks.report import README, show, write
 __all__ = ["main", "settings_of"]
 
 _RUNS = 5
-_REQUESTS = 10_000
+_REQUESTS = 8_000
 _CONNECTIONS = 32
 _MOST_RUNS = 50
 _MOST_REQUESTS = 200_000

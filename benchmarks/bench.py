@@ -61,6 +61,7 @@ async def run_bench(settings: Settings, say: Callable[[str], None]) -> Report:
             gateway_core=on["gateway"],
             load_core=on["load"],
             identity=stack.enter_context(identity_provider()),
+            replies=replies,
         )
         running = await _start_all(stack, bench, settings, notes, say)
         rounds = Rounds(settings, folder / "load.log", on["load"], say)
@@ -140,10 +141,11 @@ async def _cases(
         if contender is None:
             continue
         partner = running.get((entry.name, entry.pair)) if entry.pair else None
+        canned = contender.own.get(case.size, replies[case.size])
         if partner is None:
-            await rounds.measure(case, contender, replies[case.size], number)
+            await rounds.measure(case, contender, canned, number)
         else:
-            await rounds.measure_pair(case, contender, partner, replies[case.size], number)
+            await rounds.measure_pair(case, contender, partner, canned, number)
 
 
 async def _open(

@@ -7,12 +7,19 @@ from msgspec import Struct
 
 __all__ = ["Group", "Section", "chart"]
 
-_COLOURS = {"ours": "#2f81f7", "envoy": "#b4567a", "naive": "#4f9a75", "node": "#b08235"}
+_COLOURS = {
+    "ours": "#2f81f7",
+    "envoy": "#b4567a",
+    "naive": "#4f9a75",
+    "node": "#b08235",
+    "hive": "#8a63d2",
+}
 _NAMES = {
     "ours": "this gateway",
     "envoy": "Envoy",
     "naive": "FastAPI, grpc.aio",
     "node": "Fastify, grpc-js",
+    "hive": "Hive Gateway",
 }
 _LEFT, _BAR, _GAP, _WIDTH = 190, 16, 14, 760
 _HEAD, _SECTION = 26, 50
@@ -90,7 +97,7 @@ def _legend(section: Section, y: int) -> list[str]:
     ]
     drawn = [name for name in _NAMES if any(name in group.cpu_us for group in section.groups)]
     for index, name in enumerate(drawn):
-        x = _LEFT + index * 140
+        x = _LEFT + index * 135
         parts.append(
             f'<rect x="{x}" y="{y + 18}" width="12" height="12" rx="2" fill="{_COLOURS[name]}"/>'
             f'<text x="{x + 18}" y="{y + 28}" fill="{_GREY}">{_NAMES[name]}</text>'

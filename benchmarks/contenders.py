@@ -3,17 +3,21 @@
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Literal
 
 from msgspec import Struct
 
+from benchmarks.canned import Canned
 from benchmarks.envoy import envoy_binary, envoy_config
 from benchmarks.identity import Identity
+from benchmarks.messages import PROTOS
+from benchmarks.node_rival import hive_command, node_command
 from benchmarks.ours import has_policies, write_mappings
 from benchmarks.processes import Child, free_port
+from benchmarks.screens import hive_screen
 from benchmarks.store import store
 
 __all__ = ["CONTENDERS", "Bench", "Contender", "Entry", "Mode"]
@@ -32,16 +36,21 @@ class Bench(Struct, frozen=True, kw_only=True):
     gateway_core: int
     load_core: int
     identity: Identity
+    replies: Mapping[str, Canned]
 
 
 class Contender(Struct, frozen=True, kw_only=True):
-    """A gateway that runs: where it listens, and the Authorization value that it wants (or "")."""
+    """A gateway that runs: where it listens, and the Authorization value that it wants (or "").
+
+    `own` is what it is asked instead of what the others are, by size.
+    """
 
     name: str
     mode: Mode
     port: int
     authorization: str
     child: Child
+    own: Mapping[str, Canned] = {}
 
 
 @asynccontextmanager
@@ -109,6 +118,34 @@ async def _naive(bench: Bench, mode: Mode) -> AsyncIterator[Contender]:
         yield _contender("naive", mode, port, child, bench.identity)
 
 
+@asynccontextmanager
+async def _node(bench: Bench, mode: Mode) -> AsyncIterator[Contender]:
+    port = free_port()
+    command = await node_command()
+    command += [str(port), f"127.0.0.1:{bench.upstream_port}", str(PROTOS)]
+    # Without it, Fastify and others spend on what helps while developing.
+    env = {**os.environ, "NODE_ENV": "production"}  # noqa: TID251 - handed on
+    async with Child(
+        "node", command, core=bench.gateway_core, log=bench.folder / "node.log", env=env
+    ) as child:
+        await child.wait_for_port(port)
+        yield _contender("node", mode, port, child, bench.identity)
+
+
+@asynccontextmanager
+async def _hive(bench: Bench, mode: Mode) -> AsyncIterator[Contender]:
+    port = free_port()
+    service = {"UPSTREAM": f"127.0.0.1:{bench.upstream_port}", "PROTOS": str(PROTOS)}
+    env = {**os.environ, "NODE_ENV": "production", **service}  # noqa: TID251 - handed on
+    command = await hive_command(bench.folder, port, env)
+    async with Child(
+        "hive", command, core=bench.gateway_core, log=bench.folder / "hive.log", env=env
+    ) as child:
+        await child.wait_for_port(port)
+        own = {"graphql": hive_screen(bench.replies["aggregate"])}
+        yield Contender(name="hive", mode=mode, port=port, authorization="", child=child, own=own)
+
+
 def _contender(name: str, mode: Mode, port: int, child: Child, identity: Identity) -> Contender:
     authorization = f"Bearer {identity.token}" if has_policies(mode) else ""
     return Contender(name=name, mode=mode, port=port, authorization=authorization, child=child)
@@ -172,6 +209,22 @@ CONTENDERS = (
         start=_naive,
         share=0.3,
         sizes=_EVERYTHING,
+    ),
+    Entry(
+        name="node",
+        mode="plain",
+        title="Fastify + @grpc/grpc-js, mercurius",
+        start=_node,
+        share=0.5,
+        sizes=_EVERYTHING,
+    ),
+    Entry(
+        name="hive",
+        mode="plain",
+        title="Hive Gateway, GraphQL Mesh's gRPC",
+        start=_hive,
+        share=0.25,
+        sizes=("graphql",),
     ),
     Entry(
         name="ours",

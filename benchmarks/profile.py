@@ -77,6 +77,7 @@ async def _profile(mode: str, size: str) -> str:
             gateway_core=on["gateway"],
             load_core=on["load"],
             identity=stack.enter_context(identity_provider()),
+            replies={canned.size: canned for canned in replies},
         )
         entry = next(each for each in CONTENDERS if (each.name, each.mode) == ("ours", mode))
         contender = await stack.enter_async_context(entry.start(bench, entry.mode))

@@ -150,7 +150,7 @@ def svg(report: Report) -> str:
     return chart(
         [
             Section("beside Envoy", _groups(rows, {"envoy"})),
-            Section("beside code by hand", _groups(rows, {"naive", "node"})),
+            Section("beside Python and Node", _groups(rows, {"naive", "node", "hive"})),
         ]
     )
 

@@ -40,8 +40,15 @@ class Rounds:
     """Measures one after the other and keeps what was found."""
 
     def __init__(
-        self, settings: Settings, log: Path, core: int, say: Callable[[str], None]
+        self,
+        settings: Settings,
+        log: Path,
+        core: int,
+        say: Callable[[str], None],
+        *,
+        pairs: int = _PAIRS,
     ) -> None:
+        self._pairs = pairs
         self._settings = settings
         self._log = log
         self._core = core
@@ -71,9 +78,9 @@ class Rounds:
         for mode, contender in sides.items():
             bodies[mode] = await asyncio.to_thread(sample, targets[mode], canned.tree)
             await self._warm_up(case, contender, targets[mode], bodies[mode], self._wanted(case))
-        block = max(1, self._wanted(case) // _PAIRS)
+        block = max(1, self._wanted(case) // self._pairs)
         costs: list[dict[str, _Cost]] = []
-        for turn in range(_PAIRS):
+        for turn in range(self._pairs):
             order = (near, far) if turn % 2 else (far, near)
             costs.append(
                 {

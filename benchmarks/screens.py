@@ -1,13 +1,15 @@
 """One screen of three calls, asked for as an aggregate and as GraphQL: what each gateway is to answer with."""
 
 import json
+from datetime import datetime
 from typing import Any
 
 from google.protobuf import descriptor_pool, json_format, message_factory
+from msgspec import structs
 
 from benchmarks.canned import SERVICE, Canned
 
-__all__ = ["MAPPING", "QUERY", "canned_screens"]
+__all__ = ["MAPPING", "QUERY", "canned_screens", "hive_screen"]
 
 _CUSTOMER_ID = "cus-7f3a91"
 _ORDER_ID = "ord-0001"
@@ -43,6 +45,27 @@ query Screen($customer: String!, $order: String!) {
 fragment Amount on Money { currencyCode units nanos }
 """
 
+# And as Mesh names them: fields as in the proto, roots by their method, times in their parts.
+_HIVE_QUERY = """\
+query Screen($customer: String!, $order: String!) {
+  customer: bench_v1_OrderService_GetCustomer(input: { customer_id: $customer }) {
+    name: display_name
+    tier
+  }
+  order: bench_v1_OrderService_GetMedium(input: { order_id: $order }) {
+    id: order_id
+    status
+    total { ...Amount }
+    items { title quantity price: unit_price { ...Amount } }
+  }
+  shipment: bench_v1_OrderService_GetShipment(input: { order_id: $order }) {
+    carrier
+    events { place at { seconds } }
+  }
+}
+fragment Amount on bench__v1__Money { currencyCode: currency_code units nanos }
+"""
+
 _CUSTOMER = {
     "customerId": _CUSTOMER_ID,
     "displayName": "Zoë Ångström",
@@ -75,12 +98,6 @@ def canned_screens(pool: descriptor_pool.DescriptorPool, order: Any) -> tuple[Ca
         tree=picked,
         json_bytes=len(_compact(picked)),
     )
-    # As a client's library sends it: text and variables with every request.
-    asked = {
-        "query": QUERY,
-        "operationName": "Screen",
-        "variables": {"customer": _CUSTOMER_ID, "order": _ORDER_ID},
-    }
     data = _picked(order, tier="PREMIUM", status=str(order["status"]).removeprefix("STATUS_"))
     graphql = Canned(
         size="graphql",
@@ -90,9 +107,41 @@ def canned_screens(pool: descriptor_pool.DescriptorPool, order: Any) -> tuple[Ca
         beside=aggregate.beside,
         tree={"data": data},
         json_bytes=len(_compact({"data": data})),
-        body=_compact(asked),
+        body=_asked(QUERY),
     )
     return aggregate, graphql
+
+
+def hive_screen(screen: Canned) -> Canned:
+    """The same screen of Hive Gateway; `screen` is the aggregate."""
+    picked = screen.tree
+    order = picked["order"]
+    items = [{**item, "price": _counted(item["price"])} for item in order["items"]]
+    events = [
+        {
+            "place": event["place"],
+            "at": {"seconds": round(datetime.fromisoformat(event["at"]).timestamp())},
+        }
+        for event in picked["shipment"]["events"]
+    ]
+    data = {
+        "customer": picked["customer"],
+        "order": {**order, "total": _counted(order["total"]), "items": items},
+        "shipment": {**picked["shipment"], "events": events},
+    }
+    return structs.replace(
+        screen, size="graphql", rest_path="/graphql", tree={"data": data}, body=_asked(_HIVE_QUERY)
+    )
+
+
+def _counted(money: dict[str, Any]) -> dict[str, Any]:
+    return {**money, "units": int(money["units"])}
+
+
+def _asked(query: str) -> bytes:
+    """As a client's library sends it: text and variables with every request."""
+    variables = {"customer": _CUSTOMER_ID, "order": _ORDER_ID}
+    return _compact({"query": query, "operationName": "Screen", "variables": variables})
 
 
 def _picked(order: Any, *, tier: str = "TIER_PREMIUM", status: str = "") -> dict[str, Any]:

@@ -8,11 +8,15 @@ from pathlib import Path
 import grpc
 import pytest
 
+from benchmarks.__main__ import settings_of
 from benchmarks.canned import Canned
+from benchmarks.cases import Case
+from benchmarks.contenders import CONTENDERS, Contender
 from benchmarks.h2_probe import probe
 from benchmarks.load import Target, load, open_load, sample
 from benchmarks.messages import ASKED, canned_replies, compile_protos
 from benchmarks.processes import Child, ProcessFailed, cpu_s, free_port, tree_of
+from benchmarks.rounds import Rounds
 from benchmarks.upstream import messages_of, write_replies
 
 
@@ -185,3 +189,25 @@ async def test_an_open_loop_answers_for_every_request_that_was_due(
 
     assert figures.requests == 80
     assert 0 < figures.p50_us <= figures.p99_us
+
+
+async def test_a_pair_takes_turns_block_by_block(
+    gateway: Child, replies: Sequence[Canned], folder: Path
+) -> None:
+    """The same gateway on both sides, so that what differs is the measure alone."""
+    near, far = (
+        Contender(name="naive", mode=mode, port=int(gateway.name), authorization="", child=gateway)
+        for mode in ("policies", "redis")
+    )
+    settings, _ = settings_of(["--requests", "200", "--generator", "own", "--connections", "4"])
+    entry = next(entry for entry in CONTENDERS if entry.pair == "policies")
+    case = Case(entry=entry, size="medium", connections=4)
+    rounds = Rounds(settings, folder / "load.log", 0, lambda _: None, pairs=2)
+
+    await rounds.measure_pair(case, far, near, replies[1], 3)
+
+    assert [(pair.number, pair.requests) for pair in rounds.pairs] == [(3, 100), (3, 100)]
+    assert all(pair.near_us > 0 and pair.far_us > 0 for pair in rounds.pairs)
+    (run,) = rounds.runs
+    assert (run.mode, run.requests) == ("redis", 200)
+    assert run.cpu_us == pytest.approx(sum(pair.far_us for pair in rounds.pairs) / 2, abs=0.2)
