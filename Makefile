@@ -61,9 +61,10 @@ differential: setup  ## the same requests to Envoy's transcoder and to `preset: 
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.lock
 	$(BIN)/python -m pytest -q tests/differential
 
-soak: setup      ## calls by the unary lane, streams by grpcio, a fifth cancelled: what is left at the end
+soak: setup      ## calls, streams and whole requests, a fifth of them cancelled: what is left at the end
 	$(BIN)/python -m tests.support.soak
 	$(BIN)/python -m tests.support.soak_streams
+	$(BIN)/python -m tests.support.soak_posts
 
 fuzz: setup      ## coverage-guided fuzzing, SECONDS (60) for each target
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-fuzz.lock

@@ -75,6 +75,19 @@ def _has_anchor(target: Path, anchor: str) -> bool:
     return not anchor or anchor in headings_of(target.read_text(encoding="utf-8"))
 
 
+def test_each_rule_of_the_lane_names_tests_that_are_there() -> None:
+    """docs/wire.md is a table of rules with their tests; a test that is renamed is missed here."""
+    told = set(re.findall(r"`(test_\w+)`", TEXTS["docs/wire.md"]))
+    there = {
+        name
+        for file in ROOT.glob("tests/**/test_*.py")
+        for name in re.findall(r"^(?:async )?def (test_\w+)", file.read_text(), re.MULTILINE)
+    }
+
+    assert len(told) > 100
+    assert told - there == set()
+
+
 @every_page
 def test_file_named_in_prose_exists(name: str) -> None:
     named = _FILE.findall(prose_of(TEXTS[name]))
