@@ -199,6 +199,8 @@ class _Server(uvicorn.Server):
         )
         # It would tell of starts and ends in its own words; ours are in the event log.
         logging.getLogger("uvicorn.error").disabled = True
+        # And this of every body that does not parse.
+        logging.getLogger("python_multipart.multipart").disabled = True
         self.config.load()
         self.config.ssl = tls
         self._app = app

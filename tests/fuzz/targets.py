@@ -27,5 +27,8 @@ TARGETS = {
     "header_blocks": Target("tests.fuzz.forms", "header_blocks", "HEADER_SEEDS"),
     "metadata": Target("tests.fuzz.forms", "metadata", "METADATA_SEEDS"),
     "envelopes": Target("tests.fuzz.forms", "envelopes", "ENVELOPE_SEEDS"),
+    "multipart": Target("tests.fuzz.asks", "multipart", "MULTIPART_SEEDS"),
+    "documents": Target("tests.fuzz.asks", "documents", "DOCUMENT_SEEDS"),
+    "tokens": Target("tests.fuzz.asks", "tokens", "TOKEN_SEEDS"),
     "replies": Target("tests.fuzz.forms", "replies", "REPLY_SEEDS"),
 }

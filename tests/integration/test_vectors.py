@@ -68,8 +68,15 @@ def world(
     """A gateway of the config that the row names; pytest brings rows of one config together."""
     config = msgspec.json.decode(request.param, type=Config)
     made = VectorWorld(tmp_path_factory.mktemp("vectors"), config, kitchen, types)
-    with made.gateway:
+    with made.gateway as gateway:
+        start = len(gateway.error_text())
         yield made
+        # Nothing that a stranger sends makes a line that is no event.
+        assert [
+            line
+            for line in gateway.error_text()[start:].splitlines()
+            if line and not line.startswith("{")
+        ] == []
 
 
 # The scope says that `world` may outlive a row; pytest orders tests by the last parameter of such a scope.
