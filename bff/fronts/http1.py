@@ -201,11 +201,12 @@ class Http1Protocol(asyncio.Protocol):
 
     def _parse(self, data: bytes) -> bool:
         """Feed the parser; False if there is no more to be done with what it found."""
-        was_in_head = self._in_head
+        # What ends a body is no beginning of a request, though it look like one.
+        was_amid = self._in_head or self._incoming is not None
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserInvalidMethodError:
-            if was_in_head or not self._feed_odd_method(data):
+            if was_amid or not self._feed_odd_method(data):
                 self._refuse_malformed()
                 return False
         except httptools.HttpParserUpgrade as upgrade:

@@ -23,7 +23,7 @@ _TOKEN = forge_of(_KEY).token(claims={"exp": _NOW + 60})
 
 MULTIPART_SEEDS = (
     b'multipart/form-data; boundary=b\n--b\r\ncontent-disposition: form-data; name="a"\r\n\r\nhi\r\n--b--\r\n',
-    b'multipart/form-data; boundary="-"\n---\r\nContent-Disposition: form-data; name=f;filename="/y"\r\n\r\n\0\r\n-----',
+    b'multipart/form-data; boundary="-"\n---\r\nContent-Disposition: form-data; name=f;filename=y\r\n\r\n\0\r\n-----',
     b"multipart/form-data; boundary=b\nbefore\r\n--b--\r\nafter",
 )
 DOCUMENT_SEEDS = (

@@ -23,6 +23,8 @@ HTTP1_SEEDS = (
     b"\x07POST /a HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n" + _USUAL,
     b"\x10PATCHY / HTTP/1.1\r\nhost: a\r\n\r\n",
     b"\x04PATCHY / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: x\r\n\r\nmore",
+    # The end of a body that looks like the beginning of a request.
+    b"\0POST /a HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\nGET /b HTTP/1.1\r\nhost: a\r\n\r\n",
     b"\x1fGET / HTTP/1.0\r\n\r\n" + _USUAL,
     b"\x04GET http://a/b?c HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n" + _USUAL,
     b"\x04HEAD / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\nconnection: close\r\n\r\n" + _USUAL,

@@ -433,6 +433,19 @@ async def test_the_body_is_invited_only_when_it_is_wanted(echo: Echo) -> None:
     assert (status, headers[b"connection"]) == (200, b"close")
 
 
+async def test_the_end_of_a_body_is_no_request(echo: Echo) -> None:
+    """A body may look like a method: what follows it in the same read is malformed then, and nobody is asked for it."""
+    client = await Client.connect(echo)
+    client.send(b"POST /p HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n")
+    await client.reader.readuntil(b"\r\n\r\n")
+
+    client.send(b"GET /hidden HTTP/1.1\r\nHost: x\r\n\r\n")
+
+    assert (await client.reply())[2] == b"/p|GET"
+    assert await client.is_closed()
+    assert [seen[1] for seen in echo.seen] == [b"/p"]
+
+
 async def test_who_is_refused_while_sending_can_read_why(echo: Echo) -> None:
     """The rest of the body is heard out for a while, since a reset would destroy the reply."""
     echo.cap_bytes = 10
