@@ -16,7 +16,7 @@ import httptools
 from bff.core.headers import Headers
 from bff.fronts.exchange import Exchange, Pairs
 from bff.fronts.http1_exchange import STATUS_LINES, Http1Exchange
-from bff.fronts.known_fields import KnownFields, learn
+from bff.fronts.known_fields import KnownBodyFields, KnownFields, learn, learn_with_body
 
 __all__ = ["Http1Protocol", "Http1Settings", "Site"]
 
@@ -103,6 +103,7 @@ class Http1Protocol(asyncio.Protocol):
         "_in_head",
         "_incoming",
         "_known",
+        "_known_body",
         "_linger_bytes",
         "_lingers_s",
         "_loop",
@@ -133,6 +134,7 @@ class Http1Protocol(asyncio.Protocol):
         self._headers: Pairs = []
         # Fields that this connection is likely to send again.
         self._known: KnownFields | None = None
+        self._known_body: KnownBodyFields | None = None
         # Its method, where the parser does not know it.
         self._odd_method = ""
         # The request that is being answered; the one whose body is being read; those after it.
@@ -182,8 +184,7 @@ class Http1Protocol(asyncio.Protocol):
         if self._lingers_s:
             self._hear_out(data)
             return
-        known = self._known
-        if known is not None and self._read_known(data, known):
+        if not self._in_head and self._incoming is None and self._read_known(data):
             self._go_on()
             return
         was_in_head = self._in_head
@@ -220,28 +221,44 @@ class Http1Protocol(asyncio.Protocol):
             return False
         return True
 
-    def _read_known(self, data: bytes, known: KnownFields) -> bool:
+    def _read_known(self, data: bytes) -> bool:
         """Read a request whose fields are those of one before it on this connection; False: it is another."""
-        if self._in_head or self._incoming is not None:
+        known = self._known
+        line = None if known is None else known.line_of(data)
+        if line is not None:
+            assert known is not None
+            self._begin_known(line, known.headers)
+            return True
+        known_body = self._known_body
+        # Bodies are read ahead by the parser alone, which keeps their bound.
+        if known_body is None or self._current is not None or len(data) > _BODY_HELD_BYTES:
             return False
-        line = known.line_of(data)
-        if line is None:
+        found = known_body.read(data)
+        if found is None:
             return False
+        line, headers, body = found
+        self._begin_known(line, headers).take(body)
+        return True
+
+    def _begin_known(self, line: re.Match[bytes], headers: Headers) -> Http1Exchange:
         exchange = Http1Exchange(self, self._site.now_s)
         method, exchange.raw_path, query = line.groups()
         exchange.method = method.decode("ascii")
         exchange.query = query or b""
-        exchange.headers = known.headers
+        exchange.headers = headers
         exchange.peer = self._peer
         exchange.scheme = self._scheme
         exchange.protocol = "1.1"
         exchange.is_complete = True
         self._ahead.append(exchange)
-        return True
+        return exchange
 
     def _learn(self, data: bytes, exchange: Http1Exchange) -> None:
         if exchange.is_complete and exchange.keeps_alive and not self._in_head:
-            self._known = learn(data, exchange.headers) or self._known
+            if exchange.has_body:
+                self._known_body = learn_with_body(data, exchange.headers) or self._known_body
+            else:
+                self._known = learn(data, exchange.headers) or self._known
 
     def _hand_over(self, rest: bytes) -> bool:
         """Let another protocol go on with the connection, if one takes this upgrade (RFC 9110 7.8)."""

@@ -81,6 +81,11 @@ class Http1Exchange(Exchange):
 
     # The body
 
+    @property
+    def has_body(self) -> bool:
+        """Whether octets of a body wait to be read."""
+        return bool(self._held)
+
     def take(self, part: bytes) -> int:
         """Keep a part that came; returns how many octets wait."""
         self._held.append(part)

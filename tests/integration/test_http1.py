@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -625,9 +626,9 @@ async def test_fields_that_repeat_are_read_as_if_they_were_new(echo: Echo) -> No
     expected = []
     for number in range(300):
         name = random.choice([*FIELDS, *["token"] * 3])
-        method = random.choice(["GET", "GET", "GET", "HEAD", "POST", "DELETE"])
-        body = b"hello" if method == "POST" else b""
-        length = b"Content-Length: 5\r\n" if body else b""
+        method = random.choice(["GET", "GET", "GET", "HEAD", "POST", "POST", "PATCH", "DELETE"])
+        body = b"h" * random.choice([1, 5, 5, 12]) if method in {"POST", "PATCH"} else b""
+        length = b"Content-Length: %d\r\nX-Last: 1\r\n" % len(body) if body else b""
         query = random.choice([b"", b"?a=1", b"?"])
         target = b"/p/%d" % number
         client.send(
@@ -645,6 +646,49 @@ async def test_fields_that_repeat_are_read_as_if_they_were_new(echo: Echo) -> No
 
     assert echo.seen == [seen for seen, _ in expected]
     assert [each.headers.raw for each in echo.exchanges] == [pairs for _, pairs in expected]
+
+
+@pytest.mark.parametrize(
+    ("length", "body"),
+    [
+        (b"3", b"abcGET /b HTTP/1.1\r\nHost: x\r\n\r\n"),
+        (b"3\r\nContent-Length: 3", b"abc"),
+        (b"3\r\nTransfer-Encoding: chunked", b"3\r\nabc\r\n0\r\n\r\n"),
+        (b"+3", b"abc"),
+        (b"03", b"abc"),
+        (b"3 ", b"abc"),
+        (b"0", b""),
+        (b"", b""),
+        (b"-1", b""),
+        (b"0x3", b"abc"),
+        (b"3,3", b"abc"),
+        (b"\xb2", b"ab"),
+        (b"3\r\nX-More: 1", b"abc"),
+        (b"3\r\n", b"\r\nabc"),
+        (b"99999999999999999999", b"abc"),
+    ],
+    ids=repr,
+)
+async def test_bodies_behind_known_fields_end_where_the_parser_says(
+    echo: Echo, length: bytes, body: bytes
+) -> None:
+    """Whether its fields were seen before or not, a request is read alike to the last octet."""
+    head = b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: %b\r\nX-Last: 1\r\n\r\n"
+    told = []
+    for known in (True, False):
+        client = await Client.connect(echo)
+        if known:
+            for text in (b"ab", b"abcd"):
+                client.send(head % b"%d" % len(text) + text)
+                assert (await client.reply())[2] == b"/a|" + text
+        before = len(echo.seen)
+        client.send(
+            head % length + body + b"GET /end HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        )
+        answer = await client.all()
+        told.append((echo.seen[before:], re.sub(rb"date: [^\r]*", b"", answer)))
+
+    assert told[0] == told[1]
 
 
 @pytest.mark.parametrize(
