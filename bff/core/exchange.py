@@ -118,6 +118,7 @@ class Request:
 
     __slots__ = (
         "address",
+        "announces_body",
         "calls",
         "deadline_s",
         "detail",
@@ -191,6 +192,8 @@ class Request:
         self.trace_sampled = trace_sampled
         # All header fields together, as the door has counted them.
         self.headers_bytes = 0
+        # Whether its fields say that a body comes; one that we make ourselves is asked for its body.
+        self.announces_body = True
         # Notes for the access log, written as the stages pass.
         self.principal: Principal = ANONYMOUS
         self.calls: list[UpstreamCall] = []

@@ -219,6 +219,7 @@ class Door:
             judged = headers.judged = self._judge_headers(headers, caps)
         request.host = judged.host
         request.headers_bytes = judged.size_bytes
+        request.announces_body = judged.announces_body
         exchange.declared_bytes = judged.declared_bytes
         if judged.coding is not None:
             body = CodedBody(exchange, judged.coding)
@@ -266,6 +267,9 @@ class Door:
             size_bytes=size,
             host=host.decode("ascii").lower(),
             declared_bytes=int(length) if length.isdigit() else 0,
+            announces_body=length != b"0"
+            if length
+            else headers.get(b"transfer-encoding") is not None,
             coding=codings[0] if codings else None,
             hint_s=None if _TIMEOUTS.isdisjoint(seen) else _least_hint_s(seen),
         )
@@ -404,6 +408,7 @@ class _Judged(Struct, frozen=True, kw_only=True):
     size_bytes: int
     host: str
     declared_bytes: int
+    announces_body: bool
     coding: Callable[[], Inflater] | None
     hint_s: float | None
 

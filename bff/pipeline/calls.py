@@ -6,7 +6,6 @@ from msgspec import Struct
 
 from bff.core.errors import ClientError, UpstreamError
 from bff.core.exchange import FixedFields, Inputs, Json, Principal, Reply, Request, Ticket
-from bff.core.headers import Headers
 from bff.core.media import accepts
 from bff.core.status import Code
 from bff.pipeline.crossing import Inward, Outward, judge_size
@@ -50,7 +49,7 @@ class Bound(Struct, kw_only=True, eq=False):
         body = b""
         if binder.takes_body:
             # Before the body is read where one is announced; over HTTP/2 it need not be.
-            is_judged = _announces_body(request.headers)
+            is_judged = request.announces_body
             if is_judged:
                 self.judge(request.headers.get(b"content-type"))
             body = await request.read_body(self.body_cap_bytes)
@@ -58,7 +57,7 @@ class Bound(Struct, kw_only=True, eq=False):
                 self.judge(request.headers.get(b"content-type"))
         elif (
             # Over HTTP/2 the end of the stream alone tells that there is none (RFC 9113 8.1).
-            (request.protocol == "2" or _announces_body(request.headers))
+            (request.announces_body or request.protocol == "2")
             and await request.read_body(self.body_cap_bytes)
             and not self.drops_body
         ):
@@ -119,13 +118,6 @@ class FileBound(Bound, kw_only=True):
         body = await request.read_body(self.body_cap_bytes)
         content_type = request.headers.get(b"content-type") or b""
         return Inputs(ticket=ticket, message=head + self.wrap(content_type, body))
-
-
-def _announces_body(headers: Headers) -> bool:
-    length = headers.get(b"content-length")
-    if length is not None:
-        return length != b"0"
-    return headers.get(b"transfer-encoding") is not None
 
 
 class Unary(Struct, kw_only=True, eq=False):

@@ -23,7 +23,8 @@ class Budget:
 
     def earn(self) -> None:
         """A first attempt was made."""
-        self.level = min(_CAP, self.level + self._share)
+        if self.level < _CAP:
+            self.level = min(_CAP, self.level + self._share)
 
     def spend(self, now_s: float) -> bool:
         """True if one retry may be made at `now_s` (monotonic); it is paid with that."""

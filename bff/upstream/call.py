@@ -108,8 +108,15 @@ class UpstreamStack:
             if not self._try_enter(deadline_s - started_s):
                 await self._queue(deadline_s - started_s)
             entered = True
+            attempts = self._attempts
+            known = attempts.known(operation)
             wish = Wish(message, metadata, deadline_s, want_metadata)
-            reply = await self._repeat(self._attempts.known(operation), wish, deadline_s, history)
+            self._budget.earn()
+            spot = attempts.pick(())
+            try:
+                reply = await attempts.send(known, spot, wish, deadline_s, history)
+            except UpstreamError as error:
+                reply = await self._again(error, known, spot, wish, history)
             code = "OK"
         except UpstreamError as error:
             error.upstream = self.name
@@ -291,40 +298,41 @@ class UpstreamStack:
                 operation=operation.name,
                 upstream=self.name,
                 code=code,
-                ms=(self._now_s() - started_s) * 1000,
+                ms=int((self._now_s() - started_s) * 1_000_000) / 1000,
                 attempts=history.tries,
                 source=source,
             )
         )
 
-    async def _repeat(
-        self, known: Known, wish: Wish, deadline_s: float, history: History
+    async def _again(
+        self, error: UpstreamError, known: Known, spot: Spot, wish: Wish, history: History
     ) -> UnaryReply:
-        """Attempts until one succeeds or none may follow."""
+        """After a first attempt that failed: others, until one succeeds or none may follow."""
         attempts = self._attempts
-        tried: list[Spot] = []
-        shown: UpstreamError | None = None
-        metadata = wish.metadata
-        self._budget.earn()
+        metadata, deadline_s = wish.metadata, wish.deadline_s
+        assert deadline_s is not None
+        tried = [spot]
+        # What the service itself said last tells more than a fault of ours after it.
+        shown = error
         while True:
-            spot = attempts.pick(tried)
-            try:
-                return await attempts.send(known, spot, wish, deadline_s, history)
-            except UpstreamError as error:
-                # What the service itself said last tells more than a fault of ours after it.
-                if shown is None or _outranks(error, shown):
-                    shown = error
-                retry = known.operation.retry
-                tried.append(spot)
-                if retry is None or not await self._may_repeat(
-                    error, known, retry, history, tried, deadline_s
-                ):
-                    if shown is error:
-                        raise
-                    raise shown from error
+            retry = known.operation.retry
+            if retry is None or not await self._may_repeat(
+                error, known, retry, history, tried, deadline_s
+            ):
+                if shown is error:
+                    raise error
+                raise shown from error
             if history.attempts:
                 number = str(history.attempts)
                 wish.metadata = (*metadata, ("grpc-previous-rpc-attempts", number))
+            spot = attempts.pick(tried)
+            try:
+                return await attempts.send(known, spot, wish, deadline_s, history)
+            except UpstreamError as failed:
+                error = failed
+                if _outranks(error, shown):
+                    shown = error
+                tried.append(spot)
 
     async def _may_repeat(
         self,
