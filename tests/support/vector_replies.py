@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ from google.rpc import error_details_pb2, status_pb2
 __all__ = ["Reply", "frames_of", "read_reply"]
 
 _HEAD_BYTES = 5
+_SEGMENT = re.compile(rb"[A-Za-z0-9+/]+={0,2}")
 _WEB = "application/grpc-web"
 
 
@@ -54,10 +56,7 @@ class Reply(msgspec.Struct, frozen=True):
     @property
     def said(self) -> str:
         """All that a client can read of the body: its text, and what its details say in binary."""
-        body = self.body
-        if (self.field("content-type") or "").startswith(f"{_WEB}-text"):
-            body = base64.b64decode(body)
-        return f"{body.decode(errors='replace')}\n{json.dumps(self.detail, ensure_ascii=False)}"
+        return f"{_octets_of(self).decode(errors='replace')}\n{json.dumps(self.detail, ensure_ascii=False)}"
 
     def _web(self) -> list[Any]:
         """The details in the last frame of gRPC-Web."""
@@ -71,14 +70,20 @@ class Reply(msgspec.Struct, frozen=True):
 
 def frames_of(reply: Reply) -> list[tuple[int, bytes]]:
     """Flags and payload of each frame of gRPC-Web."""
-    text = (reply.field("content-type") or "").startswith(f"{_WEB}-text")
-    body = base64.b64decode(reply.body) if text else reply.body
+    body = _octets_of(reply)
     found = []
     while body:
         end = _HEAD_BYTES + int.from_bytes(body[1:_HEAD_BYTES], "big")
         found.append((body[0], body[_HEAD_BYTES:end]))
         body = body[end:]
     return found
+
+
+def _octets_of(reply: Reply) -> bytes:
+    """The body, out of base64 where gRPC-Web writes it so; each part of it is padded by itself."""
+    if not (reply.field("content-type") or "").startswith(f"{_WEB}-text"):
+        return reply.body
+    return b"".join(map(base64.b64decode, _SEGMENT.findall(reply.body)))
 
 
 def _last(name: str) -> str:
