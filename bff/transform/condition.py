@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Final, Literal
 
-import cel
 import re2
 from msgspec import Struct
 
 from bff.core.exchange import Json
 from bff.core.expressions import EvalError, ExprError
 from bff.core.problems import nearest
+from bff.transform.cel_library import Program, compile_text, evaluate_text
 
 __all__ = ["Condition", "ConditionError", "ConditionFault", "compile_condition"]
 
@@ -66,9 +66,7 @@ class Condition:
 
     __slots__ = ("_execute", "_loops", "names", "text")
 
-    def __init__(
-        self, text: str, program: cel.Program, *, names: frozenset[str], loops: bool
-    ) -> None:
+    def __init__(self, text: str, program: Program, *, names: frozenset[str], loops: bool) -> None:
         self.text = text
         self.names = names
         self._execute = program.execute
@@ -107,7 +105,7 @@ def compile_condition(
     if len(text.encode()) > TEXT_BYTES:
         raise ConditionError(f"a condition has at most {TEXT_BYTES} bytes", TEXT_BYTES)
     try:
-        program = cel.compile(text)
+        program = compile_text(text)
     except _RUN_ERRORS as error:
         raise _parse_error(str(error)) from error
     shape = _read_shape(_tokens(text), names)
@@ -189,7 +187,7 @@ def _check_pattern(tokens: Sequence[_Token], index: int) -> None:
     options = re2.Options()
     options.log_errors = False
     try:
-        re2.compile(str(cel.evaluate(literal.text)), options=options)
+        re2.compile(str(evaluate_text(literal.text)), options=options)
     except re2.error as error:
         raise ConditionError(f"not an RE2 pattern: {error}", literal.column) from error
 
@@ -234,7 +232,7 @@ def _chain(tokens: Sequence[_Token], index: int) -> tuple[str, ...]:
             chain.append(after[1])
             index += 2
         elif after[0] == "[" and after[2] == "]" and tokens[index + 1].kind == "text":
-            chain.append(str(cel.evaluate(after[1])))
+            chain.append(str(evaluate_text(after[1])))
             index += 3
         else:
             return tuple(chain)
