@@ -1,7 +1,9 @@
 """The composition root of one worker: builds every object, owns start, reload and the end.
 
-The public app is FastAPI with the door in front of it: FastAPI carries the lifespan (and whatever an
-embedder mounts), the door answers every request that FastAPI has no route for, without its router.
+The public app is Starlette with the door in front of it: Starlette carries the lifespan (and whatever
+an embedder mounts, a FastAPI app too), the door answers every request that it has no route for,
+without its router. FastAPI itself serves the admin address; here it would only be loaded, which is a
+fifth of a start.
 """
 
 import asyncio
@@ -15,8 +17,8 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, Self
 
-from fastapi import FastAPI
 from msgspec import Struct
+from starlette.applications import Starlette
 from starlette.types import Receive, Scope, Send
 
 from bff.config.documents import Document
@@ -34,7 +36,7 @@ from bff.ratelimit.address_buckets import AddressBuckets
 from bff.ratelimit.bucket import Bucket
 from bff.ratelimit.limiter import LocalStore, RemoteStore
 from bff.ratelimit.memory_store import MemoryStore
-from bff.ratelimit.redis_store import RedisStore
+from bff.ratelimit.redis_opening import OpenedStore, redis_store
 from bff.ratelimit.shared_store import SharedStore
 from bff.snapshot.compiler import Compiled, Compiler
 from bff.snapshot.current import Current
@@ -78,24 +80,18 @@ class WorkerSettings(Struct, frozen=True, kw_only=True):
     user_hash_key: bytes = b""
 
 
-class Gateway(FastAPI):
-    """FastAPI with the door in front. `worker` is made when the lifespan starts, on the worker's loop."""
+class Gateway(Starlette):
+    """Starlette with the door in front. `worker` is made when the lifespan starts, on the worker's loop."""
 
     def __init__(self, settings: WorkerSettings) -> None:
-        super().__init__(
-            title="bff",
-            docs_url=None,
-            redoc_url=None,
-            openapi_url=None,
-            lifespan=self._live,
-        )
+        super().__init__(lifespan=self._live)
         self._settings = settings
         self._door: Door | None = None
         # Done before the node hears that this worker is ready: from then on clients may come.
         self.before_ready: Callable[[], None] | None = None
 
     @contextlib.asynccontextmanager
-    async def _live(self, _app: FastAPI) -> AsyncIterator[None]:
+    async def _live(self, _app: Starlette) -> AsyncIterator[None]:
         async with _Worker(self._settings, self.before_ready) as worker:
             self._door = worker.door
             yield
@@ -111,7 +107,7 @@ class Gateway(FastAPI):
         return self.door.takes_websocket(raw_path)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand requests to the door; everything else (and mounted routes) to FastAPI."""
+        """Hand requests to the door; everything else (and mounted routes) to Starlette."""
         door = self._door
         if door is not None and scope["type"] != "lifespan" and not self._is_mounted(scope):
             answer = door if scope["type"] == "http" else door.upgrade
@@ -146,7 +142,7 @@ class _Worker:
             write=self._event_lines.write, clock=self._clock, worker=os.getpid()
         )
         self._exits = contextlib.AsyncExitStack()
-        self._stores: list[RedisStore] = []
+        self._stores: list[OpenedStore] = []
         self._header_memo = BlockMemo()
         self._started_stores: set[int] = set()
         self._parts = Parts(
@@ -289,7 +285,7 @@ class _Worker:
             )
         if not settings.url:
             return table
-        store = RedisStore(
+        store = redis_store(
             url=settings.url,
             user=settings.user or None,
             password=SecretRef(settings.password_ref).resolve() if settings.password_ref else None,

@@ -24,12 +24,12 @@ from bff.control.held_types import HeldTypes
 from bff.control.link import Drain, Hello, Link, LinkClosed, Loaded, Reload, WorkerState
 from bff.control.type_refresh import TypeRefresh
 from bff.control.watch import watch_files
+from bff.core.late_import import import_late
 from bff.core.ports import SystemClock, system_random
 from bff.core.problems import Problem, Where
-from bff.fronts.admin_server import AdminServer, admin_app
-from bff.fronts.health import NodeView
-from bff.fronts.listener import ListenerSettings
 from bff.fronts.listener_process import end_listener, listener_process
+from bff.fronts.listener_settings import ListenerSettings
+from bff.fronts.node_view import NodeView
 from bff.snapshot.moved_switches import Texts, moved_switches
 from bff.snapshot.route_difference import RouteDifference, compare_routes
 from bff.snapshot.type_sources import Sources
@@ -41,6 +41,8 @@ from bff.transcoding.plain_json import IS_COMPILED
 
 __all__ = ["Checked", "Node", "NodeSettings", "run_node"]
 
+# FastAPI, which the workers do without: loaded beside them, once they have begun.
+_ADMIN = "bff.fronts.admin_server"
 _RELOAD_TIMEOUT_S = 60.0
 # Routes whose switches moved alike share a line; more kinds of move than these nobody reads.
 _MOST_MOVES = 50
@@ -360,6 +362,7 @@ def run_node(
         link_socket.listen(128)
         listening.start()
         try:
+            import_late(_ADMIN)
             make_node = partial(
                 Node,
                 settings,
@@ -395,8 +398,11 @@ async def _supervise(
     gone = asyncio.Event()
     loop.add_reader(listening.sentinel, gone.set)
     links = await asyncio.start_unix_server(node.accept, sock=link_socket)
-    admin = AdminServer(
-        admin_app(view=node.view, metrics=node.metrics), settings.admin_host, settings.admin_port
+    pages = import_late(_ADMIN)
+    admin = pages.AdminServer(
+        pages.admin_app(view=node.view, metrics=node.metrics),
+        settings.admin_host,
+        settings.admin_port,
     )
     async with asyncio.TaskGroup() as tasks:
         serving = tasks.create_task(admin.serve())

@@ -2,8 +2,10 @@
 
 import ast
 import importlib
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -121,3 +123,38 @@ def test_broad_excepts_stand_where_they_may() -> None:
     }
 
     assert found <= allowed
+
+
+def _layers() -> dict[str, int]:
+    """Room -> its layer, the lowest 0, as pyproject.toml has them."""
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    lines = tomllib.loads(text)["tool"]["importlinter"]["contracts"][0]["layers"]
+    return {room.strip(): at for at, line in enumerate(reversed(lines)) for room in line.split("|")}
+
+
+def test_late_imports_point_down_too() -> None:
+    """A module that is imported by name is there, and not above or beside the room that names it."""
+    layers = _layers()
+    named: dict[str, set[str]] = {}
+    for path in FILES:
+        text = path.read_text(encoding="utf-8")
+        if "import_late(" in text and path.name != "late_import.py":
+            named[shown(path)] = set(re.findall(r'"(bff(?:\.\w+)+)"', text))
+        assert "import_module(" not in text or path.name == "late_import.py", shown(path)
+    wrong = []
+    for caller, targets in named.items():
+        room = Path(caller).with_suffix("").parts[1]
+        for target in targets:
+            below = target.split(".")[1]
+            is_there = (ROOT / Path(*target.split("."))).with_suffix(".py").is_file()
+            if not is_there or (below != room and layers[below] >= layers[room]):
+                wrong.append((caller, target))
+
+    assert set(named) == {
+        "bff/cli/__init__.py",
+        "bff/fronts/listener.py",
+        "bff/node.py",
+        "bff/ratelimit/redis_opening.py",
+    }
+    assert all(named.values())
+    assert wrong == []

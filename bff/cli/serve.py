@@ -18,8 +18,10 @@ from bff.control.accepted import pack, write_accepted
 from bff.control.held_types import HeldTypes
 from bff.core.errors import ConfigError
 from bff.fronts.listen_ports import free_port, why_not_bindable
-from bff.fronts.listener import ListenerSettings, ListenerTls, check_tls
+from bff.fronts.listener import check_tls
+from bff.fronts.listener_settings import ListenerSettings, ListenerTls
 from bff.node import Checked, NodeSettings, run_node
+from bff.ratelimit.redis_opening import load_redis
 from bff.ratelimit.shared_store import create_table
 from bff.snapshot.moved_switches import switch_texts
 from bff.snapshot.route_difference import fingerprints
@@ -81,6 +83,8 @@ def _run(
         # Connections spread over workers, so a bucket must be one for all of them.
         buckets = str(accepted.with_name("buckets"))
         create_table(Path(buckets))
+    if document.gateway.value.limiter.store != "memory":
+        load_redis()
     hash_key = secrets.token_bytes(32)
 
     def load_app(link: str, metrics_folder: str) -> object:

@@ -8,7 +8,8 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from bff.fronts.health import NodeView, health_router
+from bff.fronts.health import health_router
+from bff.fronts.node_view import NodeView
 
 __all__ = ["AdminServer", "PromptProtocol", "admin_app"]
 

@@ -8,19 +8,10 @@ from collections.abc import Awaitable, Callable
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
-from msgspec import Struct
 
-__all__ = ["NodeView", "health_router"]
+from bff.fronts.node_view import NodeView
 
-
-class NodeView(Struct, kw_only=True, frozen=True):
-    """The node as health sees it. `reasons` say why it is not ready; empty means ready."""
-
-    started: bool
-    reasons: tuple[str, ...]
-    version: str
-    workers: tuple[dict[str, str | int | bool], ...]
-    details: tuple[str, ...] = ()
+__all__ = ["health_router"]
 
 
 def health_router(

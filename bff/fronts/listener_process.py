@@ -7,7 +7,8 @@ import sys
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 
-from bff.fronts.listener import ListenerSettings, serve_listener
+from bff.fronts.listener import serve_listener
+from bff.fronts.listener_settings import ListenerSettings
 
 __all__ = ["end_listener", "listener_process"]
 

@@ -49,3 +49,21 @@ def test_small_commands_do_not_load_the_gateway(words: list[str]) -> None:
 
     assert f"bff.cli.{words[0]}" in loaded
     assert loaded.isdisjoint({"bff.snapshot.compiler", "bff.app", "fastapi", "grpc", "graphql"})
+
+
+@pytest.mark.parametrize("command", ["check", "serve"])
+def test_a_command_loads_no_library_that_its_configuration_may_do_without(command: str) -> None:
+    """Redis, HTTP/2, the admin pages and the command line of CEL are loaded by whoever needs them."""
+    code = (
+        "import json, sys\n"
+        "from bff.cli import app\n"
+        "try:\n"
+        f"    app(['{command}', '--help'])\n"
+        "finally:\n"
+        "    print(json.dumps(sorted(sys.modules)), file=sys.stderr)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(json.loads(ended.stderr))
+
+    assert "bff.snapshot.compiler" in loaded
+    assert loaded.isdisjoint({"fastapi", "redis", "granian", "prompt_toolkit"})
