@@ -13,10 +13,14 @@ from multiprocessing.queues import Queue
 import pytest
 
 from bff.core.events import silent
+from bff.core.exchange import Principal
+from bff.core.headers import Headers
 from bff.core.ports import SystemClock
 from bff.ratelimit.bucket import Bucket, Check, Source, Verdict
 from bff.ratelimit.fleet import FRESH_S, LEASE_S
 from bff.ratelimit.lease import lease_cap
+from bff.ratelimit.limiter import Limiter, Taken
+from bff.ratelimit.policies import Policy, compile_limits
 from bff.ratelimit.redis_store import RedisStore
 from tests.support.redis import Redis, redis_server
 
@@ -82,6 +86,44 @@ async def test_a_hot_key_costs_few_round_trips(server: Redis, keys: Sequence[str
     assert admitted.total() == 4_000
     assert admitted["lease"] > 3_800
     assert trips <= 0.05 * 4_000
+
+
+@pytest.mark.rule("edge.18")
+async def test_a_leased_request_waits_for_nothing_and_asks_nothing(server: Redis) -> None:
+    """Requests of a caller with two buckets, as the line takes them: no turn of the loop, no call."""
+    bucket = Bucket(10_000, 1.0, 100_000)
+    limits = compile_limits(
+        [
+            Policy(name="per-caller", bucket=bucket),
+            Policy(name="per-route", bucket=bucket, by=("user", "route")),
+        ],
+        route_id="r",
+        upstream="u",
+        service="s",
+        method="m",
+    )
+    caller = Principal(kind="jwt", provider="idp", sub="me")
+    async with running(server.url) as store:
+        limiter = Limiter(store=store, emit=silent)
+
+        def take_now() -> Taken | None:
+            return limiter.take_now(limits, caller, "192.0.2.1", Headers([]))
+
+        for _ in range(100):
+            if take_now() is not None:
+                break
+            await limiter.take(limits, caller, "192.0.2.1", Headers([]))
+        tasks = asyncio.all_tasks()
+        before = round_trips(server)
+
+        # Nothing else runs between these, so whatever is answered was answered from what is here.
+        taken = [take_now() for _ in range(3)]
+
+        after = round_trips(server)
+        assert not store.is_degraded
+    assert None not in taken
+    assert asyncio.all_tasks() <= tasks
+    assert after == before
 
 
 @pytest.mark.rule("edge.11")
