@@ -196,6 +196,8 @@ def _binding(node: Node, rule: dict[str, Entry]) -> HttpBinding:
         if "response_body" in rule
         else "",
         where=where,
+        body_where=rule["body"].node.where if "body" in rule else None,
+        response_body_where=rule["response_body"].node.where if "response_body" in rule else None,
     )
 
 

@@ -114,7 +114,8 @@ class HttpBinding(Struct, frozen=True, kw_only=True):
 
     `method` is upper case (a custom kind stays as written, `*` = any); `template` the path template
     as text; `body` is `""`, `"*"` or a field path; `where` is for problems: where the template's first
-    character stands if `is_exact`, else the nearest place that is known.
+    character stands if `is_exact`, else the nearest place that is known. `body_where` and
+    `response_body_where` are those of the two names, None where they are not known.
     """
 
     method: str
@@ -123,6 +124,8 @@ class HttpBinding(Struct, frozen=True, kw_only=True):
     response_body: str = ""
     where: Where = Where("")
     is_exact: bool = False
+    body_where: Where | None = None
+    response_body_where: Where | None = None
 
     def where_at(self, column: int) -> Where:
         """The place of the template's character number `column`, from 1; `where` if that is unknown."""

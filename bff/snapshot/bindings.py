@@ -157,24 +157,32 @@ def _binding_of(
     for verb in _VERBS:
         template = getattr(rule, verb)
         if template is not None:
-            return HttpBinding(
-                method=verb.upper(),
-                template=template,
-                body=rule.body or "",
-                response_body=rule.response_body or "",
-                where=file.where_text("routes", index, *path, verb),
-                is_exact=True,
-            )
+            return _written(rule, file, ("routes", index, *path), verb.upper(), template, (verb,))
     if rule.custom is not None:
-        return HttpBinding(
-            method=rule.custom.kind,
-            template=rule.custom.path,
-            body=rule.body or "",
-            response_body=rule.response_body or "",
-            where=file.where_text("routes", index, *path, "custom", "path"),
-            is_exact=True,
-        )
+        kind, template = rule.custom.kind, rule.custom.path
+        return _written(rule, file, ("routes", index, *path), kind, template, ("custom", "path"))
     return None
+
+
+def _written(
+    rule: Binding,
+    file: Placed[ServiceFile],
+    path: tuple[str | int, ...],
+    method: str,
+    template: str,
+    key: tuple[str, ...],
+) -> HttpBinding:
+    """The binding of a rule at `path` whose template stands under `key`, with the places of its texts."""
+    return HttpBinding(
+        method=method,
+        template=template,
+        body=rule.body or "",
+        response_body=rule.response_body or "",
+        where=file.where_text(*path, *key),
+        is_exact=True,
+        body_where=file.where_text(*path, "body") if rule.body else None,
+        response_body_where=file.where_text(*path, "response_body") if rule.response_body else None,
+    )
 
 
 def _only_inner(file: Placed[ServiceFile], method: str) -> bool:

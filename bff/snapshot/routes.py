@@ -30,7 +30,7 @@ from bff.snapshot.switches import RouteSwitches, SwitchCompiler, reads_path
 from bff.snapshot.upstreams import UpstreamCompiler
 from bff.snapshot.works import Rule, WorkCompiler
 from bff.transcoding.descriptors import Descriptors
-from bff.transcoding.http_rules import check_binding, unbound_binding
+from bff.transcoding.http_rules import check_binding, named_binding, unbound_binding
 from bff.transcoding.path_template import Template, TemplateError, parse_template
 from bff.transcoding.route_trie import RouteTrie
 from bff.transcoding.switches import Switches
@@ -219,7 +219,7 @@ class RouteCompiler:
                 continue
             rule = Rule(
                 entry=entry,
-                binding=binding,
+                binding=named_binding(entry.method, binding),
                 template=template,
                 upstream=entry.route.upstream or entry.file.value.upstream,
                 levels=levels,

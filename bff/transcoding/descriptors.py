@@ -391,6 +391,8 @@ def _binding(rule: HttpRule, positions: Positions, path: _Path) -> HttpBinding:
         response_body=rule.response_body,
         where=written or positions.option(path),
         is_exact=written is not None,
+        body_where=positions.option_text(path, rule.body),
+        response_body_where=positions.option_text(path, rule.response_body),
     )
 
 

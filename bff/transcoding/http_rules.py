@@ -8,11 +8,12 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from bff.core.problems import Problem, Where, nearest
 from bff.core.schema import Field, HttpBinding, MessageType, Method
 from bff.transcoding.path_template import Template, TemplateError, Variable, parse_template
+from bff.transcoding.setters import leads_on
 
 __all__ = [
     "SCALAR_MESSAGES",
@@ -21,6 +22,7 @@ __all__ = [
     "check_binding",
     "compile_binding",
     "find_field_path",
+    "named_binding",
     "shadowed_names",
     "unbound_binding",
 ]
@@ -55,13 +57,19 @@ class CompiledBinding(Struct, frozen=True, kw_only=True):
 
 
 class BindingFault(Exception):
-    """One way a binding does not fit; `column` is inside the template, 0 where that is not at fault."""
+    """One way a binding does not fit; `column` is inside the template, 0 where that is not at fault.
 
-    def __init__(self, message: str, *, hint: str = "", column: int = 0) -> None:
+    `where` is the place of another text that is at fault.
+    """
+
+    def __init__(
+        self, message: str, *, hint: str = "", column: int = 0, where: Where | None = None
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
         self.column = column
+        self.where = where
 
 
 def compile_binding(
@@ -106,6 +114,7 @@ def check_binding(
     for variable in template.variables:
         try:
             path = find_field_path(method.input, variable.path)
+            _need_open_way(path)
             _need_one_segment(variable, path[-1])
             paths.append((variable, path))
         except BindingFault as fault:
@@ -114,6 +123,16 @@ def check_binding(
     faults += _double_faults(paths)
     faults += _body_faults(method, binding, paths)
     return [_problem(method, binding, fault) for fault in faults]
+
+
+def named_binding(method: Method, binding: HttpBinding) -> HttpBinding:
+    """A binding that passed its checks, its two fields by their proto names, whichever were written."""
+    body, response_body = binding.body, binding.response_body
+    if body not in {"", "*"}:
+        body = method.input.by_name[body].name
+    if response_body:
+        response_body = method.output.by_name[response_body].name
+    return structs.replace(binding, body=body, response_body=response_body)
 
 
 def unbound_binding(method: Method) -> HttpBinding:
@@ -167,7 +186,27 @@ def _method_faults(binding: HttpBinding, *, body_allowed: bool) -> Iterator[Bind
     if binding.method in _NEVER:
         yield BindingFault(f"{binding.method} is never routed")
     if binding.body and binding.method in _WITHOUT_BODY and not body_allowed:
-        yield BindingFault(f"{binding.method} has no body", hint="remove `body`, or use POST")
+        hint = "remove `body`, or use POST"
+        yield BindingFault(f"{binding.method} has no body", hint=hint, where=binding.body_where)
+
+
+def _need_open_way(path: tuple[Field, ...]) -> None:
+    """Raise where a path leads through a message whose fields have no names in JSON, or a group.
+
+    There `{at.seconds}` and the parameter `at` would be two readings of one value.
+    """
+    for depth, field in enumerate(path[:-1], 1):
+        if leads_on(field):
+            continue
+        name = ".".join(each.name for each in path[:depth])
+        if field.kind == "group":
+            raise BindingFault(f'"{name}" is a group; no path variable sets a field in it')
+        kind = field.message.full_name if field.message is not None else field.kind
+        hint = f"bind {{{name}}} itself" if kind in SCALAR_MESSAGES else ""
+        raise BindingFault(
+            f'"{name}" is a {kind}, one value in JSON; no path variable sets a field in it',
+            hint=hint,
+        )
 
 
 def _need_one_segment(variable: Variable, field: Field) -> None:
@@ -206,10 +245,14 @@ def _body_faults(
 ) -> Iterator[BindingFault]:
     try:
         if binding.response_body:
-            _top_field(method.output, "response_body", binding.response_body)
-        if binding.body in {"", "*"}:
-            return
-        body = _top_field(method.input, "body", binding.body)
+            where = binding.response_body_where
+            _top_field(method.output, "response_body", binding.response_body, where)
+    except BindingFault as fault:
+        yield fault
+    if binding.body in {"", "*"}:
+        return
+    try:
+        body = _top_field(method.input, "body", binding.body, binding.body_where)
     except BindingFault as fault:
         yield fault
         return
@@ -227,18 +270,22 @@ def _body_faults(
             )
 
 
-def _top_field(message: MessageType, key: str, name: str) -> Field:
+def _top_field(message: MessageType, key: str, name: str, where: Where | None) -> Field:
     if "." in name:
-        raise BindingFault(
-            f'{key}: "{name}" is a path; a field of {message.full_name} itself is needed'
-        )
+        text = f'{key}: "{name}" is a path; a field of {message.full_name} itself is needed'
+        raise BindingFault(text, where=where)
+    if key == "response_body" and name == "*":
+        text = 'response_body: "*" is no field; the whole message is what is sent without the key'
+        raise BindingFault(text, hint="remove `response_body`", where=where)
     try:
         return find_field_path(message, (name,))[0]
     except BindingFault as fault:
-        raise BindingFault(f"{key}: {fault.message}", hint=fault.hint) from None
+        text = f"{key}: {fault.message}"
+        raise BindingFault(text, hint=fault.hint, where=where) from None
 
 
 def _problem(method: Method, binding: HttpBinding, fault: BindingFault) -> Problem:
     where = binding.where_at(fault.column or 1) if binding.where != Where("") else method.where
+    where = fault.where or where
     column = f' (column {fault.column} of "{binding.template}")' if fault.column else ""
     return Problem(where, f"{method.service}.{method.name}: {fault.message}{column}", fault.hint)

@@ -8,14 +8,13 @@ from bff.core.exchange import Json
 from bff.core.schema import Field, MessageType
 from bff.transcoding.exact_json import Resolve
 from bff.transcoding.json_rewrite import BodyRewrite, is_lenient
-from bff.transcoding.scalars import SCALAR_MESSAGES, delimited, tag
-from bff.transcoding.setters import JSON_MESSAGES, Part
+from bff.transcoding.scalars import delimited, tag
+from bff.transcoding.setters import CLOSED_MESSAGES, Part
 from bff.transcoding.switches import STRICT, Switches
 
 __all__ = ["MaskInference", "compile_mask_inference", "find_mask_field"]
 
 _FIELD_MASK = "google.protobuf.FieldMask"
-_STOPS = JSON_MESSAGES | frozenset(SCALAR_MESSAGES) | {"google.protobuf.Any"}
 
 
 class MaskInference:
@@ -62,7 +61,12 @@ class MaskInference:
                 continue
             path = prefix + field.name
             inner = field.message
-            stops = inner is None or field.repeated or field.is_map or inner.full_name in _STOPS
+            stops = (
+                inner is None
+                or field.repeated
+                or field.is_map
+                or inner.full_name in CLOSED_MESSAGES
+            )
             # An empty object names the field itself, null clears it.
             if stops or inner is None or not isinstance(value, dict) or not value:
                 found.add(path)
@@ -101,6 +105,6 @@ def find_mask_field(message: MessageType, body: str) -> Field | None:
         for each in message.fields
         if each.message is not None and each.message.full_name == _FIELD_MASK and not each.repeated
     ]
-    if len(masks) != 1 or masks[0] is field or field.message.full_name in _STOPS:
+    if len(masks) != 1 or masks[0] is field or field.message.full_name in CLOSED_MESSAGES:
         return None
     return masks[0]

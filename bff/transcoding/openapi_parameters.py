@@ -13,7 +13,7 @@ from bff.transcoding.http_rules import SCALAR_MESSAGES, find_field_path
 from bff.transcoding.json_schemas import JsonSchemas
 from bff.transcoding.openapi_examples import NOTHING, are_rivals, example_of_field, named_text
 from bff.transcoding.path_template import Template
-from bff.transcoding.setters import JSON_MESSAGES, is_leaf
+from bff.transcoding.setters import JSON_MESSAGES, is_leaf, leads_on
 from bff.transcoding.switches import Switches
 
 __all__ = [
@@ -226,17 +226,13 @@ def _bindable(
         if is_leaf(field):
             if is_map_taken or not field.is_map:
                 yield path, True
-        elif field.repeated or field.is_map or field.message is None or _is_own_form(field.message):
-            # Lists of messages and Any have no form in a query.
+        elif field.message is None or not leads_on(field):
+            # Lists of messages, groups and Any have no form in a query.
             continue
         elif len(path) == _QUERY_DEPTH:
             yield path, False
         else:
             yield from _bindable(field.message, covered, path, is_map_taken=is_map_taken)
-
-
-def _is_own_form(message: MessageType) -> bool:
-    return message.full_name == "google.protobuf.Any"
 
 
 def _parameter_schema(field: Field, schemas: JsonSchemas) -> Json:

@@ -8,7 +8,7 @@ from bff.transcoding.exact_json import one_edit_away
 from bff.transcoding.json_codec import Codec
 from bff.transcoding.query_text import Faults, decode_text
 from bff.transcoding.scalars import Unfit
-from bff.transcoding.setters import Part, Setter, compile_setter, is_leaf
+from bff.transcoding.setters import Part, Setter, compile_setter, is_leaf, leads_on
 from bff.transcoding.switches import STRICT, Switches
 
 __all__ = ["MAX_CACHED", "MAX_DEPTH", "ParameterTable"]
@@ -214,12 +214,12 @@ class ParameterTable:
             return setter, ""
         is_map_text = self._body != "*" and self._switches.query_map == "bracket"
         entry = _MAP_KEY.fullmatch(key) if is_map_text else None
-        if entry is not None and entry[1] not in self._message.by_name and "." not in entry[1]:
+        if entry is not None and self._is_name(key, entry[1]):
             entry = None
         name = entry[1] if entry else key
         setter = self._cached.get(key if entry is None else f"{name}[]")
         if setter is None:
-            if key in self._ignored or key.startswith(self._ignored_starts):
+            if self._is_ignored(key):
                 return None, ""
             found = self._resolve(name, is_entry=entry is not None)
             if found is None:
@@ -229,6 +229,23 @@ class ParameterTable:
                 self._cached[key if entry is None else f"{name}[]"] = setter
                 self._keep_plain(key, setter)
         return setter, entry[2] if entry else ""
+
+    def _is_name(self, key: str, before: str) -> bool:
+        """Whether a key that looks like one of a map, `before` being what its bracket follows, is a name.
+
+        JSON names may hold brackets, too; a key is looked up as a whole and as a path first.
+        """
+        if "." not in before:
+            return before not in self._message.by_name
+        return _is_path(self._message, key.split("."))
+
+    def _is_ignored(self, key: str) -> bool:
+        """Whether `query_ignore` passes over a key: never where a field has the name it begins with."""
+        if key not in self._ignored and not key.startswith(self._ignored_starts):
+            return False
+        known = self._message.by_name
+        first = key.partition(".")[0]
+        return first not in known and first.partition("[")[0] not in known
 
     def _resolve(self, key: str, *, is_entry: bool) -> Setter | None:
         """The setter for a path of names; None where such a key is skipped."""
@@ -254,8 +271,10 @@ class ParameterTable:
         message: MessageType | None = self._message
         fields: list[Field] = []
         for name in names:
-            if message is None or (fields and (fields[-1].repeated or fields[-1].is_map)):
-                raise _Refused("INVALID_PARAMETER", "names a part of a value that has none")
+            if message is None:
+                is_group = fields[-1].kind == "group"
+                text = "lies in a group" if is_group else "names a part of a value that has none"
+                raise _Refused("INVALID_PARAMETER", text)
             field = message.by_name.get(name)
             if field is None:
                 if self._switches.query_unknown == "ignore":
@@ -267,14 +286,14 @@ class ParameterTable:
                 text = f"is not known; did you mean {near}?" if near else "is not known"
                 raise _Refused("UNKNOWN_PARAMETER", text)
             fields.append(field)
-            message = None if is_leaf(field) else field.message
+            message = field.message if leads_on(field) else None
         return fields
 
     def _fill(self) -> None:
         """Every key of depth 2, then of depth 1: a whole name wins over the same text as a path."""
         bindable = [field for field in self._message.fields if field.name != self._body]
         for outer in bindable:
-            if outer.message is None or is_leaf(outer) or outer.repeated or outer.is_map:
+            if outer.message is None or not leads_on(outer):
                 continue
             for inner in outer.message.fields:
                 self._keep((outer, inner))
@@ -299,3 +318,13 @@ class ParameterTable:
             keys = [f"{key}.{name}".removeprefix(".") for key in keys for name in names]
             message = field.message or message
         self._setters.update(dict.fromkeys(keys, setter))
+
+
+def _is_path(message: MessageType | None, names: list[str]) -> bool:
+    """Whether a path of names ends at a field."""
+    for name in names:
+        field = message.by_name.get(name) if message is not None else None
+        if field is None:
+            return False
+        message = field.message if leads_on(field) else None
+    return True

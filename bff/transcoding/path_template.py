@@ -43,6 +43,8 @@ _PCHARS = frozenset(
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()+,;=:@"
 )
 _HEX = frozenset("0123456789abcdefABCDEF")
+# What the door refuses in every request path, so that a literal with it would wait in vain.
+_UNSENT = re.compile(rb"[\x00-\x1f\x7f\\]|%(?:2[fFeE]|5[cC]|00)")
 _DOTS = frozenset({b".", b".."})
 
 _SEGMENT: Final = "a segment"
@@ -59,7 +61,7 @@ class TemplateError(Exception):
 
 
 class Segment(Struct, frozen=True):
-    """One step of the path. `text` is a literal's decoded text (`surrogateescape`), else empty."""
+    """One step of the path. `text` is a literal's decoded text, else empty."""
 
     kind: SegmentKind
     text: str = ""
@@ -195,9 +197,20 @@ class _Parser:
         octets = unquote_to_bytes(self.text[begin : self.at])
         if b"/" in octets:
             raise self._error("an encoded slash cannot be in a literal", begin)
-        if what is _SEGMENT and octets in _DOTS:
+        if what is _SEGMENT and not _DOTS.isdisjoint(octets.split(b";")):
             raise self._error("a dot segment never matches: no request path holds one", begin)
-        return octets.decode("utf-8", "surrogateescape")
+        if _UNSENT.search(octets):
+            raise self._error(
+                "this never matches: no request path holds a control character, a backslash, or"
+                " an escape of one, of a dot or a slash behind %25",
+                begin,
+            )
+        try:
+            return octets.decode()
+        except UnicodeDecodeError:
+            raise self._error(
+                "this never matches: a request path is UTF-8 once decoded", begin
+            ) from None
 
     def _pchar(self) -> None:
         char = self.text[self.at]

@@ -14,8 +14,7 @@ from bff.core.exchange import Json
 from bff.core.schema import Field, MessageType
 from bff.transcoding.exact_json import one_edit_away
 from bff.transcoding.query_text import Faults, split_query
-from bff.transcoding.scalars import SCALAR_MESSAGES
-from bff.transcoding.setters import JSON_MESSAGES
+from bff.transcoding.setters import CLOSED_MESSAGES
 from bff.transcoding.switches import STRICT, Switches
 
 __all__ = ["Mask", "ReadMask", "prune"]
@@ -27,8 +26,6 @@ _MAX_PATHS = 100
 _MAX_CHARS = 4096
 # Texts that are kept compiled; those beyond are compiled each time.
 _MOST_KEPT = 256
-# Their JSON is not an object of their fields, so no path leads into them.
-_CLOSED = JSON_MESSAGES | frozenset(SCALAR_MESSAGES) | {"google.protobuf.Any"}
 
 
 class Node(Struct):
@@ -171,7 +168,7 @@ def prune(value: Json, node: Node | None) -> Json:
 
 def _place_of(field: Field) -> _Place:
     message = field.message
-    if message is not None and message.full_name in _CLOSED:
+    if message is not None and message.full_name in CLOSED_MESSAGES:
         message = None
     return _Place(message, is_list=field.repeated, is_map=field.is_map)
 

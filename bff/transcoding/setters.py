@@ -25,7 +25,16 @@ from bff.transcoding.scalars import (
 )
 from bff.transcoding.switches import STRICT, Switches
 
-__all__ = ["JSON_MESSAGES", "Part", "Setter", "assemble", "compile_setter", "is_leaf"]
+__all__ = [
+    "CLOSED_MESSAGES",
+    "JSON_MESSAGES",
+    "Part",
+    "Setter",
+    "assemble",
+    "compile_setter",
+    "is_leaf",
+    "leads_on",
+]
 
 # Where octets belong: field numbers from the root, and the field's octets with its tag.
 Part = tuple[tuple[int, ...], bytes]
@@ -34,6 +43,9 @@ Part = tuple[tuple[int, ...], bytes]
 _SHORT = 64
 # Messages that take one JSON text as a parameter; Any has too many faces for that.
 JSON_MESSAGES = frozenset(f"google.protobuf.{name}" for name in ("Struct", "Value", "ListValue"))
+
+# Messages with a JSON form of their own, in which their fields have no names.
+CLOSED_MESSAGES = JSON_MESSAGES | frozenset(SCALAR_MESSAGES) | {"google.protobuf.Any"}
 
 
 class Setter(Struct, frozen=True):
@@ -65,6 +77,20 @@ def is_leaf(field: Field) -> bool:
         name = field.message.full_name
         return name in SCALAR_MESSAGES or name in JSON_MESSAGES
     return field.kind != "group"
+
+
+def leads_on(field: Field) -> bool:
+    """True where a path of names can go on to a field inside this one.
+
+    Not into a list or map, which has no one place for it, nor into a message that is one JSON value,
+    nor into a group: groups of proto2 are no length-delimited messages on the wire, as `assemble` makes.
+    """
+    return (
+        field.message is not None
+        and field.kind == "message"
+        and not (field.repeated or field.is_map)
+        and field.message.full_name not in CLOSED_MESSAGES
+    )
 
 
 def _json_parser(codec: Codec, full_name: str, switches: Switches) -> Parse:

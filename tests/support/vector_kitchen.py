@@ -44,12 +44,21 @@ message Parcel { string id = 1; string note = 2; repeated string tags = 3; bytes
   string filename = 6; Sub sub = 7; repeated bytes more = 8; Label label = 9; int64 shelf = 10; }
 message Label { bytes seal = 1; string text = 2; }
 message Hall { Parcel parcel = 1; google.protobuf.FieldMask update_mask = 2; int32 hall = 3; }
+message Odd {
+  string key = 1; Odd alt = 2; map<string, string> utm_labels = 3; Odd utm_child = 4; Renamed renamed = 5;
+  string dotted = 6 [json_name = "deep.text"]; Odd deep = 7; string text = 8; map<string, string> labels = 9;
+  string braced = 10 [json_name = "labels[a]"]; string search = 11 [json_name = "search[x]"];
+  map<string, google.protobuf.Timestamp> time_of = 13; map<string, google.protobuf.Value> value_of = 14;
+  map<string, google.protobuf.Int32Value> boxed_of = 15; map<string, bytes> octets_of = 16;
+  repeated google.protobuf.Int32Value boxed = 17; repeated google.protobuf.Value values = 18;
+  optional string maybe = 19;
+}
 message Sent { string parcel = 1; google.api.HttpBody file = 2; int32 size = 3; }
 service Cook {
   rpc Get(Kitchen) returns (Kitchen);
   rpc First(Kitchen) returns (Kitchen); rpc Second(Kitchen) returns (Kitchen);
   rpc Third(Kitchen) returns (Kitchen); rpc Fourth(Kitchen) returns (Kitchen);
-  rpc Fifth(Kitchen) returns (Kitchen); rpc Sixth(Kitchen) returns (Kitchen);
+  rpc Fifth(Kitchen) returns (Kitchen); rpc Sixth(Kitchen) returns (Kitchen); rpc Odds(Odd) returns (Odd);
   rpc Patch(PatchKitchen) returns (PatchKitchen);
   rpc Notes(Note) returns (Note); rpc Names(Renamed) returns (Renamed);
   rpc GetBook(Book) returns (Book); rpc Edit(EditBook) returns (EditBook);
@@ -72,7 +81,9 @@ enum Closed { CLOSED_NONE = 0; CLOSED_ONE = 1; }
 enum Clash { option deprecated_legacy_json_field_conflicts = true;
   CLASH_ZERO = 0; CLASH_One = 1; CLASH_ONE = 2; }
 message Clashing { optional Clash clash = 1; }
-message Old { optional Closed closed = 1; repeated Closed many = 2; optional int32 number = 3; }
+message Old { optional Closed closed = 1; repeated Closed many = 2; optional int32 number = 3;
+  optional group Bundle = 4 { optional string label = 1; repeated int32 counts = 2; }
+  map<string, Closed> closed_of = 5; }
 """
 
 

@@ -118,6 +118,7 @@ def test_annotation_becomes_bindings_with_places(shop: Descriptors, source: Sour
             response_body="at",
             where=_place(source, 16, 60),
             is_exact=True,
+            response_body_where=_place(source, 16, 90),
         ),
     )
     assert methods["Old"].http == (
