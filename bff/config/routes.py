@@ -17,7 +17,9 @@ class Custom(Block):
     """`custom`: a verb that HTTP rules have no word for."""
 
     kind: str
+    """The method, as it is sent: `REPORT`; `*` is any that has no rule of its own there."""
     path: Template
+    """Its path template."""
 
 
 class Binding(Block):
@@ -25,13 +27,14 @@ class Binding(Block):
 
     verbs: ClassVar[tuple[str, ...]] = ("get", "put", "post", "delete", "patch", "custom")
     get: Template | None = None
+    """Path template (`/v1/{name=shelves/*}:verb`, docs/transcoding.md), as of the verbs below."""
     put: Template | None = None
     post: Template | None = None
     delete: Template | None = None
     patch: Template | None = None
     custom: Custom | None = None
     body: str | None = None
-    """Field that takes the request body, or `*`."""
+    """Field that takes the request body, or `*`: the whole message; none on GET and HEAD."""
     response_body: str | None = None
     """Field of the reply that is the response body."""
 
@@ -67,13 +70,13 @@ class Route(Policies, Binding):
     """`routes[]`: one operation and how clients reach it."""
 
     rpc: str
-    """The operation, or `*`: all that have an annotation."""
+    """The operation, or `*`: all that have a rule; with `unbound: true` all of the service."""
     also: Seq[AlsoBinding] = ()
     """Further HTTP rules."""
     annotation: Literal["keep"] | None = None
     """`keep`: the rules here stand beside the annotation; unset = they replace it."""
     unbound: bool = False
-    """Reached by GraphQL and aggregates only."""
+    """A method without a rule is reached by POST on its gRPC path, `/package.Service/Method`, its body the message."""
     id: str | None = None
     """Name of the route; unset = the method's name."""
     upstream: str | None = None

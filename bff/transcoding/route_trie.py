@@ -136,8 +136,8 @@ class RouteTrie(Generic[T]):
         segments = path.split("/")
         keys = _decode_keys(segments)
         for table, ends in self._leaves(segments, keys, self._splits(segments)):
-            entry = _entry_for(table, method)
-            if entry is not None and (not self._is_picky or entry.takes(ends)):
+            entry = self._taker(table, method, ends)
+            if entry is not None:
                 yield Found(entry.value, entry.capture(ends), entry.implied_head)
 
     def find_all_methods(self, path: str) -> tuple[str, ...]:
@@ -173,10 +173,19 @@ class RouteTrie(Generic[T]):
         self, method: str, segments: list[str], keys: list[str], splits: "_Splits"
     ) -> Found[T] | WrongMethod | None:
         for table, ends in self._leaves(segments, keys, splits):
-            entry = _entry_for(table, method)
-            if entry is not None and (not self._is_picky or entry.takes(ends)):
+            entry = self._taker(table, method, ends)
+            if entry is not None:
                 return Found(entry.value, entry.capture(ends), entry.implied_head)
         return self._refusal(segments, keys, splits)
+
+    def _taker(self, table: Table[T], method: str, ends: list[str]) -> Entry[T] | None:
+        """The route of a leaf that takes the request: that of its method, else that of any."""
+        entry = _entry_for(table, method)
+        if entry is None or not self._is_picky or entry.takes(ends):
+            return entry
+        # Its own switches turn the path down; those of the other may not.
+        other = table.get("*")
+        return other if other is not None and other is not entry and other.takes(ends) else None
 
     def _refusal(
         self, segments: list[str], keys: list[str], splits: "_Splits"

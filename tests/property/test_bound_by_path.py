@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bff.config.presets import PRESET_TABLE, PRESETS
 from bff.core.errors import ClientError
 from bff.transcoding.binding import compile_binder
 from bff.transcoding.json_codec import Codec
@@ -45,6 +46,18 @@ _SWITCHES = [
     for same in ("reject", "path_wins")
     for twice, oneof, json in (("reject", "reject", "reject"), ("last", "last", "last"))
     for star, field in (("reject", "reject"), ("bind", "merge"), ("ignore", "ignore"))
+]
+# And every preset as it is.
+_SWITCHES += [
+    msgspec.convert(
+        {
+            name: PRESET_TABLE[name][at]
+            for name in PRESET_TABLE
+            if name in Switches.__struct_fields__
+        },
+        Switches,
+    )
+    for at in range(len(PRESETS))
 ]
 _BINDERS = {
     (body, at): compile_binder(

@@ -1,10 +1,14 @@
 """Matching and percent-decoding, edge by edge."""
 
+from collections import Counter
+from itertools import product
+
 import pytest
 
 from bff.core.errors import ClientError
 from bff.transcoding.path_template import parse_template
 from bff.transcoding.route_trie import Found, RouteTrie, WrongMethod
+from bff.transcoding.switches import Switches
 
 
 def _trie(*routes: str) -> RouteTrie[str]:
@@ -242,6 +246,47 @@ def test_long_path_visits_each_node_once(path: str) -> None:
 
     # One greedy walk and two full searches (the match, then Allow), each with one split per verb.
     assert len(asked) <= 5 * len(nodes)
+
+
+@pytest.mark.rule("transcoding.47")
+def test_a_trie_made_for_dead_ends_is_walked_once() -> None:
+    """Every path of literal or wildcard leads on, and none to the end: each node is asked once a search."""
+    trie: RouteTrie[int] = RouteTrie()
+    for choice in product(("a", "*"), repeat=9):
+        trie.insert(parse_template("/" + "/".join((*choice, "end"))), "GET", 1)
+        trie.insert(parse_template("/" + "/".join((*choice, "**", "end")), tail=True), "POST", 1)
+    asked: Counter[int] = Counter()
+
+    class Counting(dict[str, object]):
+        def get(self, key: str, default: object = None) -> object:
+            asked[id(self)] += 1
+            return super().get(key, default)
+
+    nodes = [trie._root]
+    for node in nodes:
+        nodes += [*node.literals.values(), *([node.star] if node.star else [])]
+        node.literals = Counting(node.literals)  # type: ignore[assignment]  # a counting stand-in
+
+    assert trie.find("GET", "/a" * 9 + "/other") is None
+    assert len(asked) > 500
+    # The greedy walk, the search, and the list of methods; the last step asks for the rest of the path too.
+    assert max(asked.values()) <= 4
+
+    asked.clear()
+    assert trie.find("GET", "/a" * 4000) is None
+    assert max(asked.values()) <= 4
+
+
+@pytest.mark.rule("transcoding.40", "transcoding.43")
+def test_a_route_of_any_method_takes_what_that_of_the_method_turns_down() -> None:
+    """Two routes of one leaf, of which one reads no unregistered verbs."""
+    trie: RouteTrie[str] = RouteTrie()
+    picky = Switches(verb_unregistered="no_match")
+    trie.insert(parse_template("/{x}"), "GET", "picky", switches=picky)
+    trie.insert(parse_template("/{x}"), "*", "any")
+
+    assert trie.find("GET", "/j") == Found("picky", ("j",))
+    assert trie.find("GET", "/j:other") == Found("any", ("j:other",))
 
 
 def test_connect_and_trace_are_never_routed() -> None:
