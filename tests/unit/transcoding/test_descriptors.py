@@ -123,7 +123,12 @@ def test_annotation_becomes_bindings_with_places(shop: Descriptors, source: Sour
     )
     assert methods["Old"].http == (
         HttpBinding(
-            method="POST", template="/v1/old", body="*", where=_place(source, 21, 38), is_exact=True
+            method="POST",
+            template="/v1/old",
+            body="*",
+            where=_place(source, 21, 38),
+            is_exact=True,
+            body_where=_place(source, 22, 38),
         ),
     )
 
