@@ -248,7 +248,11 @@ class _Walk:
             return
         if len(rest) != 1 or rest[0][0] != "value":
             raise _Stop("INVALID_FIELD", "must hold @type and value")
-        self.message(inner, rest[0][1], depth + 1)
+        try:
+            self.message(inner, rest[0][1], depth + 1)
+        except _Stop as stop:
+            stop.path.append(".value")
+            raise
 
     def _struct(self, value: Any, depth: int) -> None:
         if type(value) is not Pairs:

@@ -87,6 +87,8 @@ _SIMPLE: dict[str, st.SearchStrategy[Any]] = {
     "boxed_text": _TEXT.map(lambda v: {"value": v}),
     "boxed_octets": st.binary(max_size=4).map(lambda v: {"value": v}),
     "boxed_single": _SINGLE.map(lambda v: {"value": v}),
+    "boxed_flag": st.booleans().map(lambda v: {"value": v}),
+    "boxed_long": _SIGNED[64].map(lambda v: {"value": v}),
     "from": _TEXT, "class": _SIGNED[32], "decoded": _TEXT, "custom": _TEXT,
 }  # fmt: skip
 _FLAT = st.tuples(st.fixed_dictionaries({}, optional=_SIMPLE), _CHOICE).map(
@@ -114,9 +116,14 @@ def messages(draw: st.DrawFn) -> Any:
     if draw(st.booleans()):
         json_format.ParseDict(draw(st.dictionaries(_TEXT, _JSON, max_size=3)), made.struct)
         json_format.ParseDict(draw(_JSON), made.value)
+        made.list.extend(draw(st.lists(_JSON, max_size=3)))
         made.mask.paths.extend(draw(st.lists(st.sampled_from(["a.foo_bar", "h", "*"]), max_size=2)))
         # No maps in here: their order inside Any's octets is free.
         made.any.Pack(ORACLE(**draw(_PACKED)))
+        for _ in range(draw(st.integers(0, 2))):
+            made.anys.add().Pack(made.any, type_url_prefix="a.b/c")
+        if draw(st.booleans()):
+            made.choice_null = 0
     return made
 
 

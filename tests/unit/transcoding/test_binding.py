@@ -426,6 +426,29 @@ def test_deep_keys_are_remembered_up_to_a_bound(codec: Codec) -> None:
     assert len(bound._table._cached) == 13 * len(names) + 2 < 256
 
 
+@pytest.mark.rule("transcoding.80")
+def test_keys_beyond_the_bound_are_bound_and_not_remembered(codec: Codec) -> None:
+    bound = binder(codec)
+    message = codec.message_type(KIND)
+    assert message is not None
+    names = [
+        name
+        for name, field in message.by_name.items()
+        if field.kind not in {"message", "enum", "bool", "bytes"} and not field.is_map
+    ]
+    keys = ["child." * depth + name for name in names for depth in range(2, 15)]
+    keys = [key for key in keys if "[" not in key]
+    assert len(keys) > 280
+
+    wires = [bound.bind((), f"{key}=1".encode(), b"") for key in keys]
+    again = [bound.bind((), f"{key}=1".encode(), b"") for key in keys]
+
+    assert wires == again
+    assert len(bound._table._cached) == 256
+    # The keys of depth 1 and 2 are there from the start, with room for the plain ones of the bound.
+    assert len(bound._table._plain) <= len(bound._table._setters) + 256
+
+
 TYPES = table(
     (100, "application/json", True),
     (100, "Application/JSON; charset=UTF-8", True),
