@@ -6,8 +6,8 @@ Interleaving means that a disturbance of the machine hits all of them alike.
 import asyncio
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -35,11 +35,16 @@ from benchmarks.upstream import cores, start_upstream
 __all__ = ["run_bench"]
 
 _PROBE_CALLS = 50_000
-Running = Mapping[tuple[str, str], Contender]
+_OURS = "ours"
+Running = dict[tuple[str, str], Contender]
 
 
 async def run_bench(settings: Settings, say: Callable[[str], None]) -> Report:
-    """Measure. Everything that was started is ended, however this ends."""
+    """Measure. Everything that was started is ended, however this ends.
+
+    A rival that does not start or fails while it is measured becomes a note; so it stays optional.
+    Raises RuntimeError (ProcessFailed among them), OSError or TimeoutError if ours fails.
+    """
     machine = describe_machine()
     started_utc, began_s = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
     on = cores()
@@ -69,8 +74,8 @@ async def run_bench(settings: Settings, say: Callable[[str], None]) -> Report:
         for number in range(1, settings.runs + 1):
             spent_s = time.perf_counter() - began_s
             say(f"-- run {number} of {settings.runs}, {spent_s:.0f} s so far")
-            await _cases(rounds, cases_of(settings), running, replies, number)
-            await _open(rounds, open_cases_of(settings), running, middle, number, port)
+            await _cases(rounds, cases_of(settings), running, replies, number, notes, say)
+            await _open(rounds, open_cases_of(settings), running, middle, number, port, notes, say)
             if "lane" in settings.parts:
                 lane += await lane_round(port, middle.grpc_path, on["gateway"], folder, say=say)
     return Report(
@@ -114,12 +119,14 @@ async def _start_all(
     notes: list[str],
     say: Callable[[str], None],
 ) -> Running:
-    """Every contender that is wanted, by name and mode; one that cannot run here becomes a note."""
-    running: dict[tuple[str, str], Contender] = {}
+    """Every contender that is wanted, by name and mode; a rival that cannot run here becomes a note."""
+    running: Running = {}
     for entry in entries_of(settings):
         try:
             contender = await stack.enter_async_context(entry.start(bench, entry.mode))
         except (RuntimeError, OSError) as error:
+            if entry.name == _OURS:
+                raise
             say(str(error))
             why = _first_line(str(error).replace(f"{bench.folder}/", ""))
             notes.append(f"{entry.name} ({entry.mode}) could not run here: {why}")
@@ -134,7 +141,10 @@ async def _cases(
     running: Running,
     replies: Mapping[str, Canned],
     number: int,
+    notes: list[str],
+    say: Callable[[str], None],
 ) -> None:
+    """One round; a rival that fails is asked no more."""
     for case in cases:
         entry = case.entry
         contender = running.get((entry.name, entry.mode))
@@ -142,10 +152,11 @@ async def _cases(
             continue
         partner = running.get((entry.name, entry.pair)) if entry.pair else None
         canned = contender.own.get(case.size, replies[case.size])
-        if partner is None:
-            await rounds.measure(case, contender, canned, number)
-        else:
+        if partner is not None:
             await rounds.measure_pair(case, contender, partner, canned, number)
+            continue
+        with _or_note(f"{case.name} in run {number}", contender, running, notes, say):
+            await rounds.measure(case, contender, canned, number)
 
 
 async def _open(
@@ -155,7 +166,10 @@ async def _open(
     middle: Canned,
     number: int,
     upstream_port: int,
+    notes: list[str],
+    say: Callable[[str], None],
 ) -> None:
+    """One round of latencies; a rival that fails is asked no more."""
     for case in cases:
         if case.entry is None:
             upstream = Target(port=upstream_port, path=middle.grpc_path)
@@ -167,8 +181,28 @@ async def _open(
         target = Target(
             port=contender.port, path=middle.rest_path, authorization=contender.authorization
         )
-        body_bytes = await asyncio.to_thread(sample, target, middle.tree)
-        await rounds.measure_open(case, target, body_bytes, number, grpc=False)
+        with _or_note(f"{case.name} in run {number}", contender, running, notes, say):
+            body_bytes = await asyncio.to_thread(sample, target, middle.tree)
+            await rounds.measure_open(case, target, body_bytes, number, grpc=False)
+
+
+@contextmanager
+def _or_note(
+    what: str,
+    contender: Contender,
+    running: Running,
+    notes: list[str],
+    say: Callable[[str], None],
+) -> Iterator[None]:
+    """What fails of a rival is noted, and it runs no more; of ours it ends the benchmark."""
+    try:
+        yield
+    except (RuntimeError, OSError, TimeoutError) as error:
+        if contender.name == _OURS:
+            raise
+        say(str(error))
+        notes.append(f"{what} failed: {_first_line(str(error))}")
+        del running[contender.name, contender.mode]
 
 
 def _first_line(text: str) -> str:
