@@ -9,20 +9,24 @@ from msgspec import Struct
 from bff.core.exchange import StreamCutError
 from bff.transcoding.streaming import EventFramer, Framer
 
-__all__ = ["EventFields", "EventFraming", "Framing", "JsonFraming", "RawFraming"]
+__all__ = ["UNBUFFERED", "EventFields", "EventFraming", "Framing", "JsonFraming", "RawFraming"]
 
 _OCTETS = b"application/octet-stream"
+# For proxies that hold replies back until they have some kilobytes (nginx and those of its kind).
+UNBUFFERED = ((b"x-accel-buffering", b"no"),)
 
 
 class Framing(Protocol):
     """One stream's octets. `needs_first`: its content type is only known with its first message.
 
-    After `quiet_s` seconds without a message `heartbeat` is sent.
+    After `quiet_s` seconds without a message `heartbeat` is sent. `fields` are header fields of the
+    reply beside those of every stream.
     """
 
     needs_first: bool
     quiet_s: float
     heartbeat: bytes
+    fields: tuple[tuple[bytes, bytes], ...]
 
     def content_type(self, first: bytes | None) -> bytes:
         """The reply's media type."""
@@ -51,6 +55,7 @@ class JsonFraming:
     needs_first = False
     quiet_s = inf
     heartbeat = b""
+    fields = UNBUFFERED
 
     def __init__(self, framer: Framer, write: Callable[[bytes], bytes]) -> None:
         self._framer = framer
@@ -96,6 +101,7 @@ class EventFraming:
 
     needs_first = False
     heartbeat = EventFramer.heartbeat
+    fields = UNBUFFERED
 
     def __init__(self, write: Callable[[bytes], bytes], fields: EventFields) -> None:
         self._framer = EventFramer(fields.retry_ms)
@@ -135,6 +141,8 @@ class RawFraming:
     needs_first = True
     quiet_s = inf
     heartbeat = b""
+    # A file is read as a whole; what stands between may gather it.
+    fields = ()
 
     def __init__(self, read: Callable[[bytes], tuple[str, bytes]]) -> None:
         self._read = read

@@ -11,6 +11,7 @@ from bff.core.errors import ClientError, GatewayError
 from bff.core.exchange import Inputs, Json, Reply, Request
 from bff.core.status import Code
 from bff.pipeline.crossing import StreamFields
+from bff.pipeline.framings import UNBUFFERED
 from bff.pipeline.respond import error_tree
 from bff.pipeline.route import Tools
 from bff.pipeline.rpc import RpcCall, RpcParts, SpokenError
@@ -95,6 +96,7 @@ class _Framing:
     needs_first = False
     quiet_s = inf
     heartbeat = b""
+    fields = UNBUFFERED
 
     def __init__(
         self, form: WebForm, parts: RpcParts, fields: StreamFields | None, codec: Codec

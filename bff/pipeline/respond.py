@@ -30,9 +30,8 @@ _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u20
 # A reason as AIP-193 has it; others of a service's making are no part of a URL.
 _REASON = re.compile(r"[A-Z][A-Z0-9_]{0,62}")
 # What is left when even the error cannot be written.
-_LAST_RESORT = (
-    b'{"error":{"code":500,"message":"The gateway failed.","status":"INTERNAL","details":[]}}'
-)
+_LAST_WORDS = b'{"code":500,"message":"The gateway failed.","status":"INTERNAL","details":[]}'
+_LAST_RESORT = b'{"error":' + _LAST_WORDS + b"}"
 _UNWRITABLE = (TypeError, ValueError, OverflowError, RecursionError)
 _ERROR_INFO = "google.rpc.ErrorInfo"
 _RETRY_INFO = "google.rpc.RetryInfo"
@@ -197,7 +196,10 @@ def _form_of(request: Request, tools: Tools) -> str:
 
 def error_text(error: GatewayError, request: Request, tools: Tools) -> bytes:
     """What stands under `error` in the last frame of a stream, in the route's form, as JSON."""
-    return _encode(_inner_tree(request.error_form, error, request, tools))
+    try:
+        return _encode(_inner_tree(request.error_form, error, request, tools))
+    except _UNWRITABLE:
+        return _LAST_WORDS
 
 
 def error_body(error: GatewayError, request: Request, tools: Tools) -> bytes:

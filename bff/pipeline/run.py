@@ -1,15 +1,14 @@
 """The straight line: one request through every stage, in the order of the lines below.
 
-`handle` is what fronts call; it holds the one broad `except` and always comes back with a reply.
+`handle` is what fronts call; it holds the broad `except` and always comes back with a reply.
 """
 
 import asyncio
-import traceback
 from collections.abc import Callable
 
 from bff.core.errors import GatewayError
-from bff.core.events import Noted
 from bff.core.exchange import Reply, Request
+from bff.pipeline.bugs import report_bug
 from bff.pipeline.inbound import (
     authenticate,
     authenticate_now,
@@ -58,16 +57,6 @@ async def handle(request: Request, tools: Tools, find: Find = find_route) -> Rep
     except asyncio.CancelledError:
         raise
     except Exception as error:
-        # The one broad except: a bug costs its own request and leaves a trace in the log.
-        tools.emit(
-            Noted(
-                "bug",
-                {
-                    "request_id": request.request_id,
-                    "route_id": request.route_id,
-                    "stage": request.stage,
-                    "trace": "".join(traceback.format_exception(error)[-12:]),
-                },
-            )
-        )
+        # A bug costs its own request; what is left of a stream after this has its own (`frames`).
+        report_bug(error, request, tools)
         return bug_reply(request, tools)

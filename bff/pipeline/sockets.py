@@ -8,8 +8,6 @@ where the method takes one, else at once.
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from math import inf
-from typing import Self
 
 from msgspec import Struct
 
@@ -17,6 +15,7 @@ from bff.core.errors import ClientError, DeniedError, GatewayError
 from bff.core.exchange import BodyLimits, Inputs, Json, Reply, Request, Ticket
 from bff.pipeline.client_streams import ClientStreamed, Conversation
 from bff.pipeline.feed import END, Feed
+from bff.pipeline.frames import Frames, credential_left_s
 from bff.pipeline.hearing import Hearing
 from bff.pipeline.inbound import enter
 from bff.pipeline.intake import at_element
@@ -100,48 +99,31 @@ class Socketed(Struct, kw_only=True, eq=False):
                 yield answer
 
 
-class Session:
+class Session(Frames):
     """One open WebSocket: its parts are text frames. `close_code` says how it ended, once it has."""
 
     def __init__(
         self, socketed: Socketed, request: Request, inputs: Inputs, match: Match, tools: Tools
     ) -> None:
-        self.write_timeout_s = socketed.write_timeout_s
         self.close_code = CLOSED_WELL
         self._socketed = socketed
-        self._request = request
         self._match = match
-        self._tools = tools
         self._heard_count = 0
         self._hearing = Hearing()
-        expires_unix_s = request.principal.expires_unix_s
-        self._feed = Feed(
+        feed = Feed(
             socketed.call(self._hearing, request, inputs, match, tools),
             upstream=socketed.work.bound.stack.name,
             idle_s=socketed.idle_s,
             max_duration_s=socketed.max_duration_s,
-            expires_in_s=expires_unix_s - tools.clock.unix_s() if expires_unix_s else inf,
+            expires_in_s=credential_left_s(request, tools),
         )
         self._listening: asyncio.Task[None] | None = None
-        self._frames = self._speak()
-
-    def __aiter__(self) -> Self:
-        """Itself."""
-        return self
-
-    async def __anext__(self) -> bytes:
-        """The next frame."""
-        return await anext(self._frames)
-
-    def finish(self) -> None:
-        """End with UNAVAILABLE as the last frame."""
-        self._feed.finish()
+        super().__init__(feed, request, tools, write_timeout_s=socketed.write_timeout_s)
 
     async def aclose(self) -> None:
-        """End the call and stop listening. Also where no frame was ever taken."""
-        await self._frames.aclose()
+        """Stop listening, too."""
         await self._stop_listening()
-        await self._feed.close()
+        await super().aclose()
 
     async def _stop_listening(self) -> None:
         listening, self._listening = self._listening, None
@@ -149,28 +131,27 @@ class Session:
             listening.cancel()
             await asyncio.wait([listening])
 
-    async def _speak(self) -> AsyncGenerator[bytes, None]:
+    async def _make(self) -> AsyncGenerator[bytes, None]:
         """Frames for the client; an answer is taken from the service when the last was handed over."""
         self._listening = asyncio.get_running_loop().create_task(self._listen())
         self._listening.add_done_callback(self._listened)
-        request = self._request
-        try:
-            while isinstance(answer := await self._feed.take(), bytes):
-                yield message_frame(self._socketed.write(answer))
-            assert answer is END
-            yield END_FRAME
-        except GatewayError as error:
-            request.reason = error.reason
-            request.detail = error.detail
-            # The call ends before the client can know of it.
-            await self._feed.close()
-            if isinstance(error, FrameError):
-                self.close_code = error.close_code
-            else:
-                self.close_code = _CLOSE_CODES + error.told_code
-                yield error_frame(error_text(error, request, self._tools))
+        while isinstance(answer := await self._feed.take(), bytes):
+            yield message_frame(self._socketed.write(answer))
+        assert answer is END
+        yield END_FRAME
         # Not every server can close a connection that somebody waits for.
         await self._stop_listening()
+
+    async def _end(self, error: GatewayError) -> bytes:
+        await self._stop_listening()
+        return await super()._end(error)
+
+    def _error(self, error: GatewayError) -> bytes:
+        if isinstance(error, FrameError):
+            self.close_code = error.close_code
+            return b""
+        self.close_code = _CLOSE_CODES + error.told_code
+        return error_frame(error_text(error, self._request, self._tools))
 
     async def _listen(self) -> None:
         """Read frames until the connection ends; one message waits for the service at most."""

@@ -5,8 +5,6 @@ ordinary error reply; after it, an error is the stream's last frame.
 """
 
 from collections.abc import AsyncGenerator, Callable
-from math import inf
-from typing import Self
 
 from msgspec import Struct
 
@@ -22,6 +20,7 @@ from bff.core.status import Code
 from bff.pipeline.calls import Bound
 from bff.pipeline.crossing import StreamFields
 from bff.pipeline.feed import END, QUIET, Feed
+from bff.pipeline.frames import Frames, credential_left_s
 from bff.pipeline.framings import EventFields, EventFraming, Framing, JsonFraming, RawFraming
 from bff.pipeline.respond import error_text
 from bff.pipeline.route import Match, Tools
@@ -138,13 +137,12 @@ async def begin(
 
     `opened` gets the feed, for what it has to hear of.
     """
-    expires_unix_s = request.principal.expires_unix_s
     feed = Feed(
         messages,
         upstream=upstream,
         idle_s=form.idle_s,
         max_duration_s=form.max_duration_s,
-        expires_in_s=expires_unix_s - tools.clock.unix_s() if expires_unix_s else inf,
+        expires_in_s=credential_left_s(request, tools),
     )
     if opened is not None:
         opened(feed)
@@ -154,9 +152,10 @@ async def begin(
     except BaseException:
         await feed.close()
         raise
-    frames = _frames(framing, first, feed, request, tools, fields)
-    stream = FrameStream(frames, feed, write_timeout_s=form.write_timeout_s)
-    headers = [(b"content-type", content_type), _NO_STORE, _NOSNIFF]
+    stream = FrameStream(
+        framing, first, feed, request, tools, fields, write_timeout_s=form.write_timeout_s
+    )
+    headers = [(b"content-type", content_type), _NO_STORE, _NOSNIFF, *framing.fields]
     reply = Reply(form.status, headers, stream=stream)
     if fields is not None:
         reply.headers += fields.head()
@@ -188,64 +187,48 @@ async def _first(
     return first
 
 
-async def _frames(
-    framing: Framing,
-    message: object,
-    feed: Feed,
-    request: Request,
-    tools: Tools,
-    fields: StreamFields | None,
-) -> AsyncGenerator[bytes, None]:
-    """Frames, one per message; a message is taken from the service only when the last was written."""
-    yielded = framing.start()
-    try:
+class FrameStream(Frames):
+    """A service's stream in one framing; `first` is what `begin` has taken of it."""
+
+    def __init__(
+        self,
+        framing: Framing,
+        first: object,
+        feed: Feed,
+        request: Request,
+        tools: Tools,
+        fields: StreamFields | None,
+        *,
+        write_timeout_s: float,
+    ) -> None:
+        super().__init__(feed, request, tools, write_timeout_s=write_timeout_s)
+        self._framing = framing
+        self._first = first
+        self._fields = fields
+        # What goes before the next frame.
+        self._ahead = framing.start()
+
+    async def _make(self) -> AsyncGenerator[bytes, None]:
+        """Frames, one per message; a message is taken from the service only when the last was written."""
+        framing, feed, message = self._framing, self._feed, self._first
+        self._first = None
         if message is QUIET:
             # The client is to see the header fields, though there is nothing to read yet.
-            yield yielded
-            yielded = b""
+            yield self._headed(b"")
             message = await feed.take(framing.quiet_s)
         while message is not END:
             if isinstance(message, bytes):
-                yield yielded + framing.message(message)
-                yielded = b""
+                yield self._headed(framing.message(message))
             else:
                 yield framing.heartbeat
             message = await feed.take(framing.quiet_s)
-        if fields is not None:
-            fields.end()
-        yield yielded + framing.end()
-    except GatewayError as error:
-        # The status line is gone; the error is the last frame, and the log has its reason.
-        request.reason = error.reason
-        request.detail = error.detail
-        # The call ends before the client can know of it, not when the client has read.
-        await feed.close()
-        yield yielded + framing.error(error_text(error, request, tools))
+        if self._fields is not None:
+            self._fields.end()
+        yield self._headed(framing.end())
 
+    def _error(self, error: GatewayError) -> bytes:
+        return self._headed(self._framing.error(error_text(error, self._request, self._tools)))
 
-class FrameStream:
-    """The body of a stream: frames as they are made."""
-
-    def __init__(
-        self, frames: AsyncGenerator[bytes, None], feed: Feed, *, write_timeout_s: float
-    ) -> None:
-        self.write_timeout_s = write_timeout_s
-        self._frames = frames
-        self._feed = feed
-
-    def __aiter__(self) -> Self:
-        """Itself."""
-        return self
-
-    async def __anext__(self) -> bytes:
-        """The next frame."""
-        return await anext(self._frames)
-
-    def finish(self) -> None:
-        """End with UNAVAILABLE as the last frame."""
-        self._feed.finish()
-
-    async def aclose(self) -> None:
-        """Cancel the call, if it still runs. Also where no frame was ever taken."""
-        await self._frames.aclose()
-        await self._feed.close()
+    def _headed(self, frame: bytes) -> bytes:
+        ahead, self._ahead = self._ahead, b""
+        return ahead + frame

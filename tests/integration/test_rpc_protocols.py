@@ -114,6 +114,23 @@ async def test_a_browser_watches_an_order(
     assert (flags, last) == (0x80, b"grpc-status: 0\r\n")
 
 
+@pytest.mark.rule("transcoding.137", "transcoding.167")
+async def test_a_stream_ends_with_its_callers_credential(
+    speaking: GatewayProcess, samples: SampleServices
+) -> None:
+    token = await samples.user_token("premium", expires_in_s=2)
+    asked = orders_pb2.WatchOrderRequest(order_id="o-1").SerializeToString()
+
+    async with speaking.client(headers={**WEB, "authorization": f"Bearer {token}"}) as http:
+        reply = await http.post(f"{ORDERS}/WatchOrder", content=frame(asked))
+
+    *messages, (flags, last) = frames(reply.content)
+    assert (len(messages), flags) == (2, 0x80)
+    assert last.startswith(b"grpc-status: 16\r\n")
+    seen = await samples.wait_calls("orders", "WatchOrder", lambda calls: not calls.in_flight)
+    assert seen.cancelled == seen.calls
+
+
 @pytest.mark.rule("transcoding.167")
 async def test_a_stream_that_is_refused_is_one_frame(
     speaking: GatewayProcess, premium: dict[str, str]

@@ -1,16 +1,20 @@
-"""How streams over plain HTTP end when their time is over, in every framing."""
+"""How streams end when their time is over, the gateway leaves, or has a bug: in every framing."""
 
-import json
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
 import pytest
 
+from bff.core.events import Noted
 from tests.support.gateway import GatewayProcess
 from tests.support.samples import SampleServices
 from tests.support.talk_gateway import TalkGateway
+from tests.support.talk_replies import ending, ending_of, read_reply
+from tests.support.talk_requests import ANSWERS, EVERY
 from tests.support.talker import Talker
+from tests.support.tapped_channel import Tap
 
 ACCEPT = {
     "array": "application/json",
@@ -31,34 +35,79 @@ async def get(gateway: TalkGateway, path: str, accept: str) -> httpx.Response:
         return await http.get(path, headers={"accept": accept})
 
 
-def last_error(text: str, framing: str) -> tuple[int, str]:
-    """Code and status of the error that stands last."""
-    if framing == "array":
-        last = json.loads(text)[-1]
-    elif framing == "ndjson":
-        last = json.loads(text.splitlines()[-1])
-    else:
-        name, _, data = text.rstrip("\n").rpartition("\n\n")[2].partition("\n")
-        assert name == "event: error"
-        last = json.loads(data.removeprefix("data: "))
-    return last["error"]["code"], last["error"]["status"]
+def told(framing: str, status: str) -> str:
+    """What a client can tell; octets of a file have no word for an error."""
+    return "cut" if framing == "raw" else status
 
 
 @pytest.mark.rule("transcoding.140")
 @pytest.mark.parametrize("stream", ["{idle: 150ms}", "{max_duration: 150ms}"])
-@pytest.mark.parametrize("framing", ACCEPT)
+@pytest.mark.parametrize("framing", ANSWERS)
 async def test_silence_and_age_end_a_stream(
     talker: Talker, tmp_path: Path, stream: str, framing: str
 ) -> None:
     async with TalkGateway(tmp_path, talker, f"stream: {stream}") as gateway:
-        reply = await get(gateway, "/down", ACCEPT[framing])
+        octets = await read_reply(gateway.port, ANSWERS[framing], framing)
         await talker.until(lambda: not talker.open)
 
-    assert reply.status_code == 200
-    assert last_error(reply.text, framing) == (504, "DEADLINE_EXCEEDED")
-    assert reply.text.count("wwwww") == 2
+    assert octets.startswith((b"HTTP/1.1 200 ", b"HTTP/1.1 101 "))
+    assert ending(octets, framing) == told(framing, "DEADLINE_EXCEEDED")
+    assert talker.sent == 2
     assert talker.ends == ["cancelled"]
-    assert gateway.ends == [(200, "TIMEOUT")]
+    assert [reason for _, reason in gateway.ends] == ["TIMEOUT"]
+
+
+@pytest.mark.rule("transcoding.140")
+async def test_the_deadline_of_a_route_ends_no_stream_that_has_begun(
+    talker: Talker, tmp_path: Path
+) -> None:
+    """It covers the time to the header fields; heartbeats show that the stream lives on."""
+    service = "deadline: 300ms\nstream: {idle: 1s, sse: {heartbeat: 100ms}}"
+    async with TalkGateway(tmp_path, talker, service) as gateway:
+        reply = await get(gateway, "/down", ACCEPT["sse"])
+
+    assert (reply.status_code, reply.text.count("wwwww")) == (200, 2)
+    assert reply.text.count(": hb") >= 5
+
+
+@pytest.mark.rule("transcoding.140")
+@pytest.mark.parametrize("framing", [*ANSWERS, "socket up", "socket both", "socket deaf"])
+async def test_a_gateway_that_leaves_says_so(talker: Talker, tmp_path: Path, framing: str) -> None:
+    talker.lingers = True
+    async with TalkGateway(tmp_path, talker) as gateway:
+        reading = asyncio.create_task(read_reply(gateway.port, EVERY[framing], framing))
+        await talker.until(
+            lambda: talker.open == 1 and (framing not in ANSWERS or talker.sent == 2)
+        )
+        gateway.door.finish_streams()
+        octets = await reading
+        await talker.until(lambda: not talker.open)
+
+    assert ending(octets, framing) == told(framing, "UNAVAILABLE")
+    assert talker.ends == ["cancelled"]
+
+
+@pytest.mark.rule("transcoding.159")
+@pytest.mark.parametrize("framing", ANSWERS)
+async def test_a_bug_costs_its_own_stream_and_is_told(
+    talker: Talker, tmp_path: Path, framing: str
+) -> None:
+    """The client reads a fixed sentence as the last frame; the trace is in the log alone."""
+    async with TalkGateway(tmp_path, talker, tap=Tap(breaks_after=2)) as gateway:
+        octets = await read_reply(gateway.port, ANSWERS[framing], framing)
+        await talker.until(lambda: not talker.open)
+
+    assert ending(octets, framing) == told(framing, "INTERNAL")
+    assert b"secret" not in octets
+    assert framing in {"raw", "grpc-web", "grpc-web-text"} or b"The gateway failed." in octets
+    [bug] = [each for each in gateway.events if isinstance(each, Noted)]
+    assert (bug.name, bug.fields["route_id"].split("-")[0]) == (
+        "bug",
+        "talk.File" if framing == "raw" else "talk.Down",
+    )
+    assert "a secret of ours" in bug.fields["trace"]
+    assert [reason for _, reason in gateway.ends] == ["INTERNAL"]
+    assert talker.ends == ["cancelled"]
 
 
 @pytest.mark.rule("transcoding.127")
@@ -80,6 +129,6 @@ async def test_a_stream_ends_with_its_callers_credential(
         reply = await http.get("/v1/orders/o-1:watch", headers=headers)
 
     assert reply.status_code == 200
-    assert last_error(reply.text, framing) == (401, "UNAUTHENTICATED")
+    assert ending_of(reply.content, framing) == "UNAUTHENTICATED"
     seen = await samples.wait_calls("orders", "WatchOrder", lambda calls: not calls.in_flight)
     assert (seen.calls, seen.cancelled) == (1, 1)

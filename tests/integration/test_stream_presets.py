@@ -118,6 +118,24 @@ async def test_what_a_route_writes_stands_out_from_its_preset(
     assert [event["revision"] for event in reply.json()] == ["4"]
 
 
+@pytest.mark.rule("transcoding.125", "transcoding.137")
+async def test_an_array_ends_with_its_callers_credential_in_the_form_of_the_route(
+    presets: GatewayProcess, samples: SampleServices
+) -> None:
+    """The preset's form of errors is google.rpc.Status."""
+    token = await samples.user_token("premium", expires_in_s=2)
+    async with presets.client(headers={"authorization": f"Bearer {token}"}) as http:
+        reply = await http.get("/own/orders/o-1:watch")
+
+    assert reply.status_code == 200
+    *events, last = reply.json()
+    assert [event["revision"] for event in events] == ["1", "2"]
+    assert (set(last), last["error"]["code"]) == ({"error"}, 16)
+    assert set(last["error"]) == {"code", "message", "details"}
+    seen = await samples.wait_calls("orders", "WatchOrder", lambda calls: not calls.in_flight)
+    assert seen.cancelled == seen.calls
+
+
 @pytest.mark.rule("transcoding.134")
 @pytest.mark.parametrize(
     ("path", "content"),

@@ -33,6 +33,7 @@ from bff.wire.grpcio import GrpcioChannel
 from tests.support.config_files import write
 from tests.support.proto_sets import compile_set
 from tests.support.talker import TALK, Talker
+from tests.support.tapped_channel import Tap, TappedChannel
 
 __all__ = ["TalkGateway"]
 
@@ -50,14 +51,21 @@ _SETS: list[bytes] = []
 class TalkGateway:
     """One worker's worth of gateway. `service` is YAML of the service file, beside its routes.
 
-    `ends` has status and reason of each request that is over, -1 for one without a reply.
+    `ends` has status and reason of each request that is over, -1 for one without a reply. With a
+    `tap` the way to the service is watched, or broken.
     """
 
     settings = Http1Settings(idle_s=30.0, connections=1000)
     date_line = b""
 
     def __init__(
-        self, folder: Path, talker: Talker, service: str = "", *, ping_s: float = 20.0
+        self,
+        folder: Path,
+        talker: Talker,
+        service: str = "",
+        *,
+        ping_s: float = 20.0,
+        tap: Tap | None = None,
     ) -> None:
         if not _SETS:
             _SETS.append(compile_set(TALK))
@@ -65,6 +73,7 @@ class TalkGateway:
         files = {
             "gateway.yaml": "gateway: {name: talk, domain: talk.example}\n"
             "tiers: {guest: 30000/min}\n"
+            "transcoding: {protocols: [grpc_web]}\n"
             f"descriptors: [{{set: {folder / 'types.binpb'}}}]\n"
             f'upstreams: {{talk: {{endpoints: ["{talker.address}"], retry: "off"}}}}\n',
             "talk.yaml": f"service: talk.v1.Talk\nupstream: talk\n{service}\nroutes:{_ROUTES}",
@@ -72,6 +81,7 @@ class TalkGateway:
         self._clock = SystemClock()
         self._document = load(write(folder, files))
         self._ping_s = ping_s
+        self._tap = tap
         self.connections: set[Http1Protocol] = set()
         self.events: list[Event] = []
         self.ends: list[tuple[int, str]] = []
@@ -135,7 +145,8 @@ class TalkGateway:
         await self._parts.close()
 
     def _connect(self, _settings: object, endpoint: Any) -> Channel:
-        return GrpcioChannel(endpoint.address, tls=None, authority=None, clock=self._clock)
+        channel = GrpcioChannel(endpoint.address, tls=None, authority=None, clock=self._clock)
+        return channel if self._tap is None else TappedChannel(channel, self._tap)
 
     def _finished(
         self,
