@@ -5,6 +5,7 @@ from typing import Annotated
 
 import msgspec
 import typer
+from msgspec import structs
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -20,6 +21,8 @@ from bff.transcoding.route_trie import Found
 __all__ = ["check", "routes"]
 
 _PIPED_WIDTH = 240
+# In the place of a method: an upgrade by GET, beside what plain HTTP takes at the path.
+_SOCKET = "WS"
 _Mappings = Annotated[Path, typer.Argument(help="Folder of mapping files, or one file.")]
 _Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 
@@ -92,14 +95,15 @@ def _switches_at(compiled: Compiled, asked: str) -> tuple[SwitchInForce, ...] | 
 
 
 def routes(mappings: _Mappings = Path("mappings"), as_json: _Json = False) -> None:
-    """List every route: method, path, what it calls, who may, what it costs."""
+    """List every route: method (WS: over WebSocket), path, what it calls, who may, what it costs."""
     try:
         _, compiled = compile_offline(mappings)
     except ConfigError as error:
         print_problems(error.problems)
         raise typer.Exit(1) from None
     print_if_partial(compiled)
-    ordered = sorted(compiled.routes, key=lambda route: (route.template, route.method))
+    sockets = (structs.replace(b.route, method=_SOCKET) for b in compiled.served if b.socketed)
+    ordered = sorted((*compiled.routes, *sockets), key=lambda route: (route.template, route.method))
     if as_json:
         console.print(
             msgspec.json.encode([_row(route) for route in ordered]).decode(), markup=False

@@ -23,6 +23,7 @@ __all__ = [
     "Skip",
     "StreamFields",
     "judge_size",
+    "metadata_size",
     "octets_of_base64",
 ]
 
@@ -183,10 +184,14 @@ class StreamFields:
             self.trailers.fields += self._outward.trailers(self.rest()).fields
 
 
+def metadata_size(metadata: Pairs) -> int:
+    """Octets as RFC 9113 6.5.2 counts them: an entry has its name, its value and 32 more."""
+    return sum(len(name) + len(value) + 32 for name, value in metadata)
+
+
 def judge_size(metadata: Pairs, cap_bytes: int) -> None:
     """Raise ClientError METADATA_TOO_LARGE for more than a call may carry."""
-    # RFC 9113 6.5.2: an entry counts its name, its value and 32 octets.
-    if sum(len(name) + len(value) + 32 for name, value in metadata) > cap_bytes:
+    if metadata_size(metadata) > cap_bytes:
         raise ClientError("METADATA_TOO_LARGE", metadata={"limit": str(cap_bytes)})
 
 

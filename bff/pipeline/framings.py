@@ -11,9 +11,10 @@ from bff.transcoding.streaming import EventFramer, Framer
 
 __all__ = ["UNBUFFERED", "EventFields", "EventFraming", "Framing", "JsonFraming", "RawFraming"]
 
+Fields = tuple[tuple[bytes, bytes], ...]
 _OCTETS = b"application/octet-stream"
 # For proxies that hold replies back until they have some kilobytes (nginx and those of its kind).
-UNBUFFERED = ((b"x-accel-buffering", b"no"),)
+UNBUFFERED: Fields = ((b"x-accel-buffering", b"no"),)
 
 
 class Framing(Protocol):
@@ -26,7 +27,7 @@ class Framing(Protocol):
     needs_first: bool
     quiet_s: float
     heartbeat: bytes
-    fields: tuple[tuple[bytes, bytes], ...]
+    fields: Fields
 
     def content_type(self, first: bytes | None) -> bytes:
         """The reply's media type."""
@@ -142,7 +143,7 @@ class RawFraming:
     quiet_s = inf
     heartbeat = b""
     # A file is read as a whole; what stands between may gather it.
-    fields = ()
+    fields: Fields = ()
 
     def __init__(self, read: Callable[[bytes], tuple[str, bytes]]) -> None:
         self._read = read

@@ -12,7 +12,14 @@ from msgspec import Struct
 
 from bff.config.switches import Metadata
 from bff.core.events import Emit, FieldSkipped
-from bff.pipeline.crossing import GATEWAY_PREFIX, Inward, Outward, Skip, octets_of_base64
+from bff.pipeline.crossing import (
+    GATEWAY_PREFIX,
+    Inward,
+    Outward,
+    Skip,
+    metadata_size,
+    octets_of_base64,
+)
 from bff.pipeline.field_rules import Fault, inward_fault, name_fault, outward_fault
 from bff.snapshot.findings import Findings
 from bff.snapshot.levels import MetadataLevel
@@ -105,10 +112,13 @@ class _Around(Struct, frozen=True):
     is_last: bool = False
 
 
-def judge_metadata(levels: Sequence[MetadataLevel], prefix: str, find: Findings) -> None:
+def judge_metadata(
+    levels: Sequence[MetadataLevel], prefix: str, cap_bytes: int, find: Findings
+) -> None:
     """Note what may not stand in the keys in force, each where the nearest level writes it.
 
-    `levels` go from far to near, as `Levels.metadata_levels` gives them; `prefix` is what holds.
+    `levels` go from far to near, as `Levels.metadata_levels` gives them; `prefix` and `cap_bytes`
+    are what holds.
     """
     written = tuple(block for block, _, _ in levels if block is not None)
     for attribute, key, faults_of in _KEYS:
@@ -121,6 +131,33 @@ def judge_metadata(levels: Sequence[MetadataLevel], prefix: str, find: Findings)
                 steps = (key,) if step is None else (key, step)
                 find.add(placed, message, *path, *steps, hint=hint)
             break
+    _judge_size(levels, cap_bytes, find)
+
+
+def _judge_size(levels: Sequence[MetadataLevel], cap_bytes: int, find: Findings) -> None:
+    """What every call of the route carries has to fit, or all of them would be refused."""
+    size = 0
+    places = []
+    for attribute in ("set", "add"):
+        for block, placed, path in reversed(levels):
+            if block is None or attribute not in block.model_fields_set:
+                continue
+            size += metadata_size(
+                [
+                    (name, _fixed_value(name, text))
+                    for name, text in getattr(block, attribute).items()
+                ]
+            )
+            places.append((placed, (*path, attribute)))
+            break
+    if size > cap_bytes:
+        placed, path = places[-1]
+        find.add(
+            placed,
+            f"`set` and `add` come to {size} octets, and a call carries {cap_bytes}",
+            *path,
+            hint="shorten them, or raise `caps.metadata`",
+        )
 
 
 def _faults_in(block: Metadata, _around: _Around) -> Faults:

@@ -56,6 +56,7 @@ def _operation(served: ServedBinding) -> OpenApiOperation:
         streaming=tuple(_FRAMINGS[name] for name in framings) if method.server_streaming else (),
         wrapped=stream.wrap,
         resumable=method.server_streaming and stream.sse.resume is not None,
+        socketed=served.socketed,
         tags=(_tag(method.service),),
         switches=served.switches.values,
     )

@@ -68,7 +68,7 @@ class InnerCompiler:
         operation = self._upstreams.operation(upstream, method, bound_to="")
         metadata = levels.metadata()
         prefix = (metadata.prefix or "").lower()
-        judge_metadata(levels.metadata_levels(), prefix, self._find)
+        judge_metadata(levels.metadata_levels(), prefix, levels.caps().metadata, self._find)
         return InnerOperation(
             operation=operation,
             stack=self._upstreams.stacks[upstream],

@@ -56,6 +56,8 @@ class ServedBinding(Struct, frozen=True, kw_only=True):
     kinds: tuple[str, ...] = ()
     scopes: tuple[str, ...] = ()
     status: int = 200
+    # Whether it can be had over WebSocket too.
+    socketed: bool = False
 
     @property
     def all_switches(self) -> tuple[SwitchInForce, ...]:
@@ -283,8 +285,7 @@ class RouteCompiler:
             return
         self._places[compiled.id] = binding.where
         self._claim_id(entry, compiled.id)
-        if entry.route.websocket:
-            self._serve_socket(rule, compiled)
+        socketed = entry.route.websocket and self._serve_socket(rule, compiled)
         for hidden in hidden_names(method, binding):
             self._find.warn(hidden)
         kinds, scopes = self._policies.credentials(auth_levels)
@@ -302,14 +303,15 @@ class RouteCompiler:
                 kinds=kinds,
                 scopes=scopes,
                 status=entry.route.status,
+                socketed=socketed,
             )
         )
 
-    def _serve_socket(self, rule: Rule, route: CompiledRoute) -> None:
-        """The same route behind an upgrade: GET at the rule's path, whatever its verb."""
+    def _serve_socket(self, rule: Rule, route: CompiledRoute) -> bool:
+        """The same route behind an upgrade: GET at the rule's path, whatever its verb; False where it cannot."""
         made = self._works.socket_of(rule, route.work)
         if made is None:
-            return
+            return False
         behind = structs.replace(route, work=made, method="GET")
         held = self._sockets.insert(
             rule.template, "GET", behind, implied_head=False, switches=rule.switches
@@ -319,6 +321,7 @@ class RouteCompiler:
                 f"a WebSocket at {rule.binding.template} is served by {held.operation} already"
             )
             self._find.note(rule_problem(rule.binding, message))
+        return held is None
 
     def _lets_path_be_overruled(self, rule: Rule, auth_levels: list[AuthLevel]) -> bool:
         """Note a problem where a caller could pass a rule with one value and be served another."""

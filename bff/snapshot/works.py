@@ -168,7 +168,7 @@ class WorkCompiler:
             upstream, rule.entry.method, bound_to=rule.binding.method
         )
         prefix = (metadata.prefix or "").lower()
-        judge_metadata(rule.levels.metadata_levels(), prefix, self._find)
+        judge_metadata(rule.levels.metadata_levels(), prefix, rule.caps.metadata, self._find)
         name, emit = operation.name, self._policies.emit
         return Bound(
             binder=binder,

@@ -22,6 +22,7 @@ from bff.transcoding.openapi_parameters import (
     rename_parameters,
     unroll_path,
 )
+from bff.transcoding.openapi_sockets import UPGRADED, socket_extension
 from bff.transcoding.path_template import Template, parse_template
 
 __all__ = ["OpenApiOperation", "colliding_operations", "render_openapi"]
@@ -171,6 +172,8 @@ def _render(
         rendered["security"] = [*needed, *anonymous]
     if query.cut:
         rendered["x-bff-query-cut"] = list(query.cut)
+    if operation.socketed:
+        rendered["x-bff-websocket"] = socket_extension(operation, schemas)
     rendered["x-bff-template"] = operation.template
     return rendered
 
@@ -208,6 +211,8 @@ def _responses(
     responses: Json = {str(operation.status): success}
     if operation.resumable:
         responses["204"] = {"description": "The stream has ended; there is nothing more to come."}
+    if operation.socketed and operation.http_method == "GET":
+        responses["101"] = {"description": UPGRADED}
     for status in _error_statuses(operation, body):
         responses[status] = made.error(status, operation.switches.error_format)
     return responses
@@ -227,7 +232,9 @@ def _error_statuses(operation: OpenApiOperation, body: Json | None) -> Iterator[
             yield "415"
     method = operation.method
     is_both_ways = method is not None and method.client_streaming and method.server_streaming
-    if is_both_ways and operation.switches.bidi_http1 == 426:
+    # Of a conversation over HTTP/1.1, and of an upgrade to another version of WebSocket.
+    needs_upgrade = is_both_ways and operation.switches.bidi_http1 == 426
+    if needs_upgrade or (operation.socketed and operation.http_method == "GET"):
         yield "426"
     if operation.limited:
         yield "429"

@@ -37,7 +37,7 @@ class OpenApiOperation(Struct, frozen=True, kw_only=True):
     (a JSON Schema). `security` holds kinds of principal that are taken, any one of which is enough
     if it has all `scopes`; `anonymous` says that none is needed. `streaming` lists the media types
     of a stream's framings, the usual one first; `wrapped` messages stand under `result`, and a
-    `resumable` stream takes the id of the last event.
+    `resumable` stream takes the id of the last event. `socketed` ones can be had over WebSocket too.
     """
 
     id: str
@@ -59,6 +59,7 @@ class OpenApiOperation(Struct, frozen=True, kw_only=True):
     streaming: tuple[str, ...] = ()
     wrapped: bool = False
     resumable: bool = False
+    socketed: bool = False
     tags: tuple[str, ...] = ()
     switches: Switches = STRICT
 

@@ -53,6 +53,7 @@ message Odd {
   repeated google.protobuf.Int32Value boxed = 17; repeated google.protobuf.Value values = 18;
   optional string maybe = 19;
 }
+message Fault { string error = 1; string text = 2; }
 message Sent { string parcel = 1; google.api.HttpBody file = 2; int32 size = 3; }
 service Cook {
   rpc Get(Kitchen) returns (Kitchen);
@@ -65,6 +66,7 @@ service Cook {
   rpc Shade(Shades) returns (Shades);
   rpc Clashes(kitchen.old.Clashing) returns (kitchen.old.Clashing); rpc Old(kitchen.old.Old) returns (kitchen.old.Old);
   rpc Watch(Kitchen) returns (stream Kitchen); rpc Feed(stream Kitchen) returns (Kitchen);
+  rpc Faults(Kitchen) returns (stream Fault);
   rpc Talk(stream Kitchen) returns (stream Kitchen);
   rpc Download(Kitchen) returns (google.api.HttpBody);
   rpc Pack(Parcel) returns (Parcel); rpc PackIn(Hall) returns (Hall);

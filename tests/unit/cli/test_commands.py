@@ -67,3 +67,21 @@ def test_a_command_loads_no_library_that_its_configuration_may_do_without(comman
 
     assert "bff.snapshot.compiler" in loaded
     assert loaded.isdisjoint({"fastapi", "redis", "granian", "prompt_toolkit"})
+
+
+@pytest.mark.rule("transcoding.135")
+def test_routes_over_websocket_are_listed_beside_those_of_http() -> None:
+    listed = json.loads(run_bff("routes", "mappings", "--json").stdout)
+    lines = run_bff("routes", "mappings").stdout.splitlines()
+
+    of_path = [row for row in listed if row["path"] == "/v1/orders:track"]
+    assert [(row["method"], row["calls"], row["id"]) for row in of_path] == [
+        ("POST", "orders.TrackOrders", "orders.TrackOrders"),
+        ("WS", "orders.TrackOrders", "orders.TrackOrders"),
+    ]
+    assert {row["path"] for row in listed if row["method"] == "WS"} == {
+        "/v1/orders/{order_id}:watch",
+        "/v1/orders:import",
+        "/v1/orders:track",
+    }
+    assert len([line for line in lines if line.startswith("WS ")]) == 3

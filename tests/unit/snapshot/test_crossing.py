@@ -150,6 +150,30 @@ def test_a_fixed_value_is_printable_ascii(tmp_path: Path, value: str) -> None:
     assert hint == "use U+0020 to U+007E"
 
 
+@pytest.mark.rule("transcoding.141")
+@pytest.mark.parametrize(
+    ("block", "key", "size"),
+    [
+        ({"set": {"x-a": "a" * 6_200}}, "set", 6_235),
+        ({"set": {"x-a": "a" * 3_200}, "add": {"x-b": "b" * 3_000}}, "add", 6_270),
+        ({"add": {"x-a-bin": "AAAA" * 3_000}}, "add", 9_039),
+    ],
+    ids=["set", "both", "octets"],
+)
+def test_fixed_values_that_no_call_could_carry_are_refused(
+    tmp_path: Path, block: dict[str, object], key: str, size: int
+) -> None:
+    assert of_route(tmp_path, **block) == [
+        (
+            f"orders.yaml:3 routes[0].metadata.{key}",
+            f"`set` and `add` come to {size} octets, and a call carries 6144",
+            "shorten them, or raise `caps.metadata`",
+        )
+    ]
+    gateway = GATEWAY + "caps: {metadata: 16KiB}\n"
+    assert problems(tmp_path, ORDERS + ROUTE % json.dumps(block), gateway) == []
+
+
 def test_ordinary_names_may_cross(tmp_path: Path) -> None:
     names = ["Accept-Language", "x-fault", "x_note", "v1.mark", "user-agent", "last-event-id"]
     out = ["location", "etag", "Content-Language", "x-user-id"]

@@ -26,6 +26,7 @@ service S {
   rpc File(In) returns (google.api.HttpBody);
   rpc Send(stream Book) returns (Book);
   rpc Talk(stream Book) returns (stream Book);
+  rpc Watch(In) returns (stream Book);
 }
 // A book.
 message Book {
@@ -333,3 +334,43 @@ def test_a_conversation_tells_of_426_where_http1_gets_it(
     )
 
     assert ("426" in document["paths"]["/t"]["post"]["responses"]) == is_told
+
+
+@pytest.mark.rule("transcoding.135")
+@pytest.mark.parametrize(
+    ("name", "verb", "body", "turns"),
+    [
+        ("Watch", "GET", "", "The first frame is the request."),
+        ("Send", "POST", "*", "The one message comes after the client's `end`."),
+        ("Talk", "POST", "*", "Both sides speak when they like."),
+    ],
+)
+def test_a_stream_over_websocket_has_its_frames_beside(
+    types: Descriptors, name: str, verb: str, body: str, turns: str
+) -> None:
+    method = types.find_method(f"p.v1.S/{name}")
+    document = _render(_operation(method, f"{verb} /s", body=body, socketed=True))
+
+    operation = document["paths"]["/s"][verb.lower()]
+    told = operation["x-bff-websocket"]
+    assert (told["method"], told["subprotocol"]) == ("GET", "bff.v1")
+    assert told["description"].endswith(turns)
+    said, over = told["send"]["oneOf"]
+    heard, end, error = told["receive"]["oneOf"]
+    assert (
+        said["properties"]["message"]["$ref"].rpartition("/")[2]
+        in document["components"]["schemas"]
+    )
+    assert over["properties"] == {"end": {"const": True}}
+    assert [set(each["properties"]) for each in (heard, end)] == [{"message"}, {"end"}]
+    assert error["$ref"].rpartition("/")[2] in document["components"]["schemas"]
+    assert ("101" in operation["responses"]) == (verb == "GET")
+    assert "426" in operation["responses"] or verb == "POST"
+
+
+def test_a_stream_over_http_alone_has_no_frames(types: Descriptors) -> None:
+    document = _render(_operation(types.find_method("p.v1.S/Watch"), "GET /s"))
+
+    operation = document["paths"]["/s"]["get"]
+    assert "x-bff-websocket" not in operation
+    assert {"101", "426"}.isdisjoint(operation["responses"])
