@@ -35,6 +35,8 @@ _QUICK_END_S = 5.0
 _QUICK_ENDS = 3
 _RESPAWN_WAIT_S = 0.5
 _WS_MESSAGE_BYTES = 1024 * 1024
+# What the kernel takes of a reply beyond what is on its way; more waits where it holds the service back.
+_UNSENT_BYTES = 128 * 1024
 # How often a silent WebSocket client is asked, and how long it may take to answer.
 _WS_PING_S = 20.0
 # What a worker gets beyond the time of its requests.
@@ -119,6 +121,8 @@ class Workers:
         )
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        # Connections have it from here. Else the kernel keeps megabytes for a client that reads nothing.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
         listening.bind(self._address)
         app = self._load()
         # uvicorn listens only after the app's lifespan has begun, and by then the node has said that

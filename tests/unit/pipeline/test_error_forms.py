@@ -187,6 +187,20 @@ def test_error_that_cannot_be_written_is_a_constant(tools: Tools, form: str) -> 
     assert json.loads(reply.body)["error"]["status"] == "INTERNAL"
 
 
+@pytest.mark.rule("transcoding.125", "transcoding.159")
+@pytest.mark.parametrize("form", ["aip193", "status", "problem"])
+def test_last_frame_that_cannot_be_written_is_a_constant(tools: Tools, form: str) -> None:
+    error = ClientError("INVALID_FIELD", violations=(Violation("\ud800", "\ud800"),))
+
+    told = json.loads(error_text(error, a_request(form), tools))
+
+    assert (told["code"], told["status"], told["message"]) == (
+        500,
+        "INTERNAL",
+        "The gateway failed.",
+    )
+
+
 @pytest.mark.rule("transcoding.150")
 @pytest.mark.parametrize(
     ("path", "pointer"),
