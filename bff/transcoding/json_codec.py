@@ -89,6 +89,31 @@ class Codec:
         The result raises ClientError: INVALID_JSON, UNKNOWN_FIELD, INVALID_FIELD, DUPLICATE_FIELD
         or TOO_DEEP, with the JSON path as the client spelled it.
         """
+        parse = self._parser(full_name, switches)
+        plan = self._body_plan(full_name, switches)
+        if plan is None:
+            return parse
+        from_binary = self.message_class(full_name).from_binary
+
+        def parse_plain_first(text: bytes) -> Any:
+            wire = plan.read(text)
+            return parse(text) if wire is None else from_binary(wire)
+
+        return parse_plain_first
+
+    def reader(self, full_name: str, switches: Switches = STRICT) -> Callable[[bytes], bytes]:
+        """JSON text to wire octets; raises as `parser` does."""
+        parse = self._parser(full_name, switches)
+
+        def read(text: bytes) -> bytes:
+            octets: bytes = parse(text).to_binary()
+            return octets
+
+        plan = self._body_plan(full_name, switches)
+        return read if plan is None else _plain_first(plan.read, read)
+
+    def _parser(self, full_name: str, switches: Switches) -> Parse:
+        """By objects alone; the same one for the same switches."""
         made = self._parsers.get((full_name, switches))
         if made is None:
             message_class = self.message_class(full_name)
@@ -101,19 +126,11 @@ class Codec:
             )
         return made
 
-    def reader(self, full_name: str, switches: Switches = STRICT) -> Callable[[bytes], bytes]:
-        """JSON text to wire octets; raises as `parser` does."""
-        parse = self.parser(full_name, switches)
-
-        def read(text: bytes) -> bytes:
-            octets: bytes = parse(text).to_binary()
-            return octets
-
-        plan = self._plan(full_name, Spelling())
+    def _body_plan(self, full_name: str, switches: Switches) -> Plan | None:
         # A plan knows no bound of depth but its own.
-        if plan is None or switches.json_depth < STRICT.json_depth:
-            return read
-        return _plain_first(plan.read, read)
+        if switches.json_depth < STRICT.json_depth:
+            return None
+        return self._plan(full_name, Spelling())
 
     def tree_reader(self, full_name: str) -> Callable[[Json], bytes]:
         """JSON tree to wire octets; raises as `parser` does."""
