@@ -268,6 +268,9 @@ class _Reader:
                 json_name=checked[field.name].json_name,
                 comment=positions.comment((*path, _MESSAGE_FIELDS, number)),
             )
+            if checked[field.name].type == FieldDescriptorProto.TYPE_GROUP:
+                # Editions write groups as messages with a feature; the pool has resolved it.
+                made.kind = "group"
             self._read_behavior(field, made, positions.where((*path, _MESSAGE_FIELDS, number)))
             fields.append(made)
         message.fields = tuple(fields)

@@ -50,6 +50,9 @@ class Shapes:
             element = value.element
         else:
             element = getattr(value, "message", None) or getattr(value, "enum", None)
+        if getattr(value, "delimited_encoding", False):
+            # Editions write groups as messages with a feature.
+            kind = "group"
         oneof = getattr(value, "oneof", None)
         return Field(
             name=desc.name,

@@ -130,6 +130,23 @@ def test_deep_messages_are_left_to_the_codec(kitchen: Plan) -> None:
     assert kitchen.show(wire) is None
 
 
+def test_delimited_fields_of_editions_are_left_to_the_codec() -> None:
+    codec = Codec(
+        compile_set(
+            'edition = "2023"; message In { int32 x = 1; } message M { int32 a = 1;'
+            " In one = 2 [features.message_encoding = DELIMITED];"
+            " repeated In many = 3 [features.message_encoding = DELIMITED]; }"
+        )
+    )
+    plan, text = _plan(codec, "M"), b'{"a":1,"one":{"x":1},"many":[{"x":2}]}'
+
+    assert plan.read(text) is None
+    wire = codec.reader("M")(text)
+    assert wire == b"\x08\x01\x13\x08\x01\x14\x1b\x08\x02\x1c"
+    assert plan.show(wire) is None
+    assert codec.writer("M")(wire) == text
+
+
 def test_names_that_mean_two_fields_are_left_to_the_codec() -> None:
     plan = _plan(Codec(compile_set(KITCHEN)), "kitchen.v1.Renamed")
 
