@@ -1,9 +1,7 @@
 """The composition root of one worker: builds every object, owns start, reload and the end.
 
-The public app is Starlette with the door in front of it: Starlette carries the lifespan (and whatever
-an embedder mounts, a FastAPI app too), the door answers every request that it has no route for,
-without its router. FastAPI itself serves the admin address; here it would only be loaded, which is a
-fifth of a start.
+The public app is FastAPI with the door in front of it: FastAPI carries the lifespan (and whatever an
+embedder mounts), the door answers every request that FastAPI has no route for, without its router.
 """
 
 import asyncio
@@ -17,8 +15,8 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, Self
 
+from fastapi import FastAPI
 from msgspec import Struct
-from starlette.applications import Starlette
 from starlette.types import Receive, Scope, Send
 
 from bff.config.documents import Document
@@ -80,18 +78,20 @@ class WorkerSettings(Struct, frozen=True, kw_only=True):
     user_hash_key: bytes = b""
 
 
-class Gateway(Starlette):
-    """Starlette with the door in front. `worker` is made when the lifespan starts, on the worker's loop."""
+class Gateway(FastAPI):
+    """FastAPI with the door in front. `worker` is made when the lifespan starts, on the worker's loop."""
 
     def __init__(self, settings: WorkerSettings) -> None:
-        super().__init__(lifespan=self._live)
+        super().__init__(
+            title="bff", docs_url=None, redoc_url=None, openapi_url=None, lifespan=self._live
+        )
         self._settings = settings
         self._door: Door | None = None
         # Done before the node hears that this worker is ready: from then on clients may come.
         self.before_ready: Callable[[], None] | None = None
 
     @contextlib.asynccontextmanager
-    async def _live(self, _app: Starlette) -> AsyncIterator[None]:
+    async def _live(self, _app: FastAPI) -> AsyncIterator[None]:
         async with _Worker(self._settings, self.before_ready) as worker:
             self._door = worker.door
             yield
@@ -107,7 +107,7 @@ class Gateway(Starlette):
         return self.door.takes_websocket(raw_path)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand requests to the door; everything else (and mounted routes) to Starlette."""
+        """Hand requests to the door; everything else (and mounted routes) to FastAPI."""
         door = self._door
         if door is not None and scope["type"] != "lifespan" and not self._is_mounted(scope):
             answer = door if scope["type"] == "http" else door.upgrade

@@ -41,7 +41,7 @@ from bff.transcoding.plain_json import IS_COMPILED
 
 __all__ = ["Checked", "Node", "NodeSettings", "run_node"]
 
-# FastAPI, which the workers do without: loaded beside them, once they have begun.
+# The admin pages and what they need: loaded while the workers start.
 _ADMIN = "bff.fronts.admin_server"
 _RELOAD_TIMEOUT_S = 60.0
 # Routes whose switches moved alike share a line; more kinds of move than these nobody reads.
