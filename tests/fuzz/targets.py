@@ -20,6 +20,7 @@ TARGETS = {
     "query": Target("tests.fuzz.edges", "query", "QUERY_SEEDS"),
     "templates": Target("tests.fuzz.edges", "templates", "TEMPLATE_SEEDS"),
     "body": Target("tests.fuzz.texts", "body", "BODY_SEEDS"),
+    "plain": Target("tests.fuzz.plain", "plain", "PLAIN_SEEDS"),
     "elements": Target("tests.fuzz.texts", "elements", "ELEMENT_SEEDS"),
     "http1": Target("tests.fuzz.wires", "http1", "HTTP1_SEEDS"),
     "sockets": Target("tests.fuzz.wires", "sockets", "SOCKET_SEEDS"),
