@@ -5,8 +5,7 @@
  * unusual spellings, anything malformed. Then the codec reads the same octets by every rule, so that
  * this file decides nothing that another does not decide alike; tests hold the one to the other.
  *
- * Every read is checked against the end of its octets, recursion has a bound, and memory grows only
- * by what the input is worth: a JSON text is at most some six times its message.
+ * Every read is checked against the end of its octets; recursion and output have bounds.
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -31,6 +30,8 @@ enum { OBJECT = 0, TIMESTAMP, DURATION, WRAPPER };
 #define MOST_NUMBER 511
 #define MOST_DEPTH 32
 #define MOST_KEYS 64
+/* Names and defaults may make a text many times as long as its message. */
+#define MOST_OCTETS (UINT64_C(64) << 20)
 #define MAX_SECONDS INT64_C(253402300799)
 #define MIN_SECONDS INT64_C(-62135596800)
 #define MAX_DURATION INT64_C(315576000000)
@@ -50,7 +51,7 @@ typedef struct {
     Text zero;        /* shown when it is absent; empty: nothing is */
     Name *shown;      /* of an enum: the name of each number, ascending */
     Py_ssize_t shown_count;
-    Name *known;      /* of an enum: all names */
+    Name *known;      /* of an enum: all names, the shortest first, equally long ones in order */
     Py_ssize_t known_count;
 } Field;
 
@@ -79,6 +80,8 @@ typedef struct { char *data; size_t size, room; } Buffer;
 static int grow(Buffer *out, size_t more)
 {
     size_t room = out->room + out->room / 2 + more;
+    if (room > MOST_OCTETS)
+        return NOT_PLAIN;
     char *data = PyMem_Realloc(out->data, room);
     if (!data)
         return NO_MEMORY;
@@ -230,13 +233,15 @@ static int put_base64(Buffer *out, const uint8_t *at, size_t size)
     TRY(need(out, (size + 2) / 3 * 4 + 2));
     char *to = out->data + out->size;
     *to++ = '"';
-    for (; size; at += 3) {
+    while (size) {
         uint32_t some = (uint32_t)at[0] << 16 | (size > 1 ? at[1] << 8 : 0) | (size > 2 ? at[2] : 0);
         *to++ = LETTERS[some >> 18];
         *to++ = LETTERS[some >> 12 & 63];
         *to++ = size > 1 ? LETTERS[some >> 6 & 63] : '=';
         *to++ = size > 2 ? LETTERS[some & 63] : '=';
-        size -= size > 2 ? 3 : size;
+        size_t taken = size > 2 ? 3 : size;
+        at += taken;
+        size -= taken;
     }
     *to++ = '"';
     out->size = (size_t)(to - out->data);
@@ -553,20 +558,23 @@ static int show_duration(Buffer *out, const uint8_t *at, const uint8_t *end)
 }
 
 static int show_wrapper(
-    Buffer *out, const Plan *plan, const Type *type, const uint8_t *at, const uint8_t *end)
+    Buffer *out, const Plan *plan, const Type *type, const uint8_t *at, const uint8_t *end, int depth)
 {
     const Field *field = &type->fields[0];
     if (at == end)
         return put(out, field->zero.octets, (size_t)field->zero.size);
     if (*at++ != (1 << 3 | WIRE_TYPE[field->kind]))
         return NOT_PLAIN;
-    TRY(show_value(out, plan, field, &at, end, 0, 0, NULL));
+    TRY(show_value(out, plan, field, &at, end, depth, 0, NULL));
     return at == end ? DONE : NOT_PLAIN;
 }
 
+/* Where the text of a key stands in the output, which may move. */
+typedef struct { size_t start, size; } Key;
+
 static int show_entry(
     Buffer *out, const Plan *plan, const Type *type, const uint8_t *at, const uint8_t *end,
-    int depth, Text *key)
+    int depth, Key *key)
 {
     for (int i = 0; i < 2; i++) {
         const Field *field = &type->fields[i];
@@ -576,10 +584,10 @@ static int show_entry(
         if (i)
             TRY(put_char(out, ':'));
         else
-            key->octets = (const char *)at;
+            key->start = out->size;
         TRY(show_value(out, plan, field, &at, end, depth, i == 0, NULL));
         if (!i)
-            key->size = (const char *)at - key->octets;
+            key->size = out->size - key->start;
     }
     return at == end ? DONE : NOT_PLAIN;
 }
@@ -590,9 +598,8 @@ static int show_run(
     int depth)
 {
     int is_map = field->flags & MAP;
-    size_t start = out->size;
-    Text keys[MOST_KEYS];
-    int count = 0;
+    size_t start = out->size, count = 0;
+    Key keys[MOST_KEYS];
     TRY(put(out, field->key.octets, (size_t)field->key.size));
     TRY(put_char(out, is_map ? '{' : '['));
     while (at < end) {
@@ -606,10 +613,10 @@ static int show_run(
                 TRY(put_char(out, ','));
             TRY(get_part(&at, end, &part));
             TRY(show_entry(out, plan, &plan->types[field->sub], part, at, depth, &keys[count]));
-            /* Of a key given twice the last counts. */
-            for (int i = 0; i < count; i++)
+            /* Of a key given twice, in whatever octets, the last counts. */
+            for (size_t i = 0; i < count; i++)
                 if (keys[i].size == keys[count].size
-                    && !memcmp(keys[i].octets, keys[count].octets, (size_t)keys[i].size))
+                    && !memcmp(out->data + keys[i].start, out->data + keys[count].start, keys[i].size))
                     return NOT_PLAIN;
             count++;
         } else if ((tag & 7) == 2 && WIRE_TYPE[field->kind] != 2) {
@@ -624,8 +631,6 @@ static int show_run(
                 TRY(put_char(out, ','));
             TRY(show_value(out, plan, field, &at, end, depth, 0, NULL));
         }
-        if (count > INT32_MAX / 2)
-            return NOT_PLAIN;
     }
     if (!count) {
         /* Packed, and empty: as if it were not there. */
@@ -691,7 +696,7 @@ static int show_message(
     switch (type->form) {
     case TIMESTAMP: return show_timestamp(out, at, end);
     case DURATION: return show_duration(out, at, end);
-    case WRAPPER: return show_wrapper(out, plan, type, at, end);
+    case WRAPPER: return show_wrapper(out, plan, type, at, end, depth);
     default: break;
     }
     TRY(find_runs(type, at, end, runs));
@@ -1008,12 +1013,21 @@ static int take_enum(Input *in, const Field *field, uint64_t *raw)
 {
     Text text;
     TRY(take_text(in, &text));
-    for (Py_ssize_t i = 0; i < field->known_count; i++) {
-        const Name *name = &field->known[i];
-        if (name->text.size == text.size && !memcmp(name->text.octets, text.octets, (size_t)text.size)) {
+    Py_ssize_t low = 0, high = field->known_count;
+    while (low < high) {
+        Py_ssize_t middle = (low + high) / 2;
+        const Name *name = &field->known[middle];
+        int order = name->text.size == text.size
+            ? memcmp(name->text.octets, text.octets, (size_t)text.size)
+            : name->text.size < text.size ? -1 : 1;
+        if (!order) {
             *raw = (uint64_t)(int64_t)name->number;
             return DONE;
         }
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
     }
     return NOT_PLAIN;
 }
@@ -1082,7 +1096,7 @@ static int read_value(Buffer *out, const Plan *plan, const Field *field, Input *
 static int read_list(Buffer *out, const Plan *plan, const Field *field, Input *in, int depth)
 {
     int is_packed = WIRE_TYPE[field->kind] != 2;
-    size_t before = out->size, start = 0;
+    size_t start = 0;
     TRY(take(in, '['));
     if (next_is(in, ']')) {
         in->at++;
@@ -1096,8 +1110,6 @@ static int read_list(Buffer *out, const Plan *plan, const Field *field, Input *i
         if (!is_packed)
             TRY(put_tag(out, field->number, 2));
         TRY(read_value(out, plan, field, in, depth));
-        if (out->size - before > INT32_MAX / 2)
-            return NOT_PLAIN;
         if (!next_is(in, ','))
             break;
         in->at++;
@@ -1450,7 +1462,8 @@ static int fill_type(Type *type, PyObject *given, int type_count)
     if (!PyArg_ParseTuple(given, "iO!", &type->form, &PyTuple_Type, &fields))
         return -1;
     Py_ssize_t count = PyTuple_GET_SIZE(fields);
-    if (count > MOST_FIELDS || (type->form == WRAPPER && count != 1)) {
+    if (count > MOST_FIELDS || type->form < OBJECT || type->form > WRAPPER
+        || (type->form == WRAPPER && count != 1)) {
         PyErr_SetString(PyExc_ValueError, "a type that no plan can have");
         return -1;
     }
@@ -1469,6 +1482,12 @@ static int fill_type(Type *type, PyObject *given, int type_count)
     type->by_number = PyMem_Malloc(((size_t)type->highest + 1) * sizeof(int16_t));
     if (!type->by_number) {
         PyErr_NoMemory();
+        return -1;
+    }
+    if (type->form == WRAPPER
+        && (type->fields[0].kind == MESSAGE || type->fields[0].kind == GROUP
+            || type->fields[0].flags & (REPEATED | MAP | FOREIGN) || type->fields[0].number != 1)) {
+        PyErr_SetString(PyExc_ValueError, "a wrapper of no scalar");
         return -1;
     }
     memset(type->by_number, 0xFF, ((size_t)type->highest + 1) * sizeof(int16_t));
@@ -1496,13 +1515,24 @@ static void plan_dealloc(Plan *plan)
     Py_DECREF(self);
 }
 
-/* A map's entries have a key and a value; nothing else is asked when they are read. */
+/* A map's entries have a plain key and a value; nothing else is asked when they are read. */
+static int is_entry(const Type *type)
+{
+    if (type->form != OBJECT || type->count != 2)
+        return 0;
+    for (int i = 0; i < 2; i++)
+        if (type->fields[i].flags & (REPEATED | MAP | FOREIGN) || type->fields[i].number != (uint32_t)i + 1)
+            return 0;
+    int kind = type->fields[0].kind;
+    return kind != MESSAGE && kind != BYTES && kind != ENUM && kind != DOUBLE && kind != FLOAT;
+}
+
 static int check_maps(const Plan *plan)
 {
     for (int i = 0; i < plan->count; i++)
         for (int k = 0; k < plan->types[i].count; k++) {
             const Field *field = &plan->types[i].fields[k];
-            if (field->flags & MAP && !(field->flags & FOREIGN) && plan->types[field->sub].count != 2) {
+            if (field->flags & MAP && !(field->flags & FOREIGN) && !is_entry(&plan->types[field->sub])) {
                 PyErr_SetString(PyExc_ValueError, "a map without key and value");
                 return -1;
             }

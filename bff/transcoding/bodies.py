@@ -10,6 +10,7 @@ from msgspec import structs
 from bff.core.errors import ClientError, Violation
 from bff.core.schema import Field, MessageType
 from bff.transcoding.json_codec import Codec
+from bff.transcoding.json_parser import to_octets
 from bff.transcoding.leaf import Leaf
 from bff.transcoding.parameters import MAX_CACHED, ParameterTable
 from bff.transcoding.scalars import delimited, tag
@@ -116,7 +117,7 @@ class _MessageBody:
             if holds:
                 leaf.set(found, value)
         inner, outer = self._beside(found, asked) if asked and self._merges else ([], asked)
-        octets = found.to_binary()
+        octets = to_octets(found)
         if inner:
             inner.sort(key=itemgetter(0))
             octets = assemble(inner) + octets

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from protobuf import DescField, DescMessage, Message, message_to_json_value
+from protobuf import DescEnum, DescField, DescMessage, Message, message_to_json_value
 
 from bff.core.errors import GatewayError, UpstreamError
 from bff.core.exchange import Json
@@ -22,7 +22,13 @@ from bff.core.schema import MessageType
 from bff.core.status import Code
 from bff.transcoding.dynamic_types import registry_of
 from bff.transcoding.exact_json import Fault
-from bff.transcoding.json_parser import REFUSALS, Parse, client_error, compile_parser
+from bff.transcoding.json_parser import (
+    REFUSALS,
+    Parse,
+    client_error,
+    compile_parser,
+    to_octets,
+)
 from bff.transcoding.json_shaping import ReplyShape
 from bff.transcoding.leaf import Leaf
 from bff.transcoding.plain_json import Convert, Plan, Spelling, plan_of
@@ -106,8 +112,7 @@ class Codec:
         parse = self._parser(full_name, switches)
 
         def read(text: bytes) -> bytes:
-            octets: bytes = parse(text).to_binary()
-            return octets
+            return to_octets(parse(text))
 
         plan = self._body_plan(full_name, switches)
         return read if plan is None else _plain_first(plan.read, read)
@@ -195,7 +200,7 @@ class Codec:
         key = full_name, spelling
         if key not in self._plans:
             desc = self._message(full_name)
-            is_plain = self._takes_plain and not _is_extendable(desc)
+            is_plain = self._takes_plain and not _has_rarities(desc)
             self._plans[key] = plan_of(self._shapes.message(desc), spelling) if is_plain else None
         return self._plans[key]
 
@@ -408,16 +413,36 @@ def _never(_octets: bytes) -> bytes | None:
 
 def _is_extendable(desc: DescMessage) -> bool:
     """Whether proto2 extensions may stand in this message, or in one below it."""
-    todo, seen = [desc], {desc.type_name}
-    while todo:
-        here = todo.pop()
-        if here.proto.extension_range:
-            return True
+    return any(each.proto.extension_range for each in _below(desc))
+
+
+def _has_rarities(desc: DescMessage) -> bool:
+    """Whether a plan would miss something: extensions, required fields, enum values with names of their own."""
+    return any(
+        each.proto.extension_range or any(map(_is_rare, each.fields)) for each in _below(desc)
+    )
+
+
+def _is_rare(field: DescField) -> bool:
+    names = [each for each in _held(field) if isinstance(each, DescEnum)]
+    return field.presence.name == "LEGACY_REQUIRED" or any(
+        value.json_name is not None for enum in names for value in enum.values
+    )
+
+
+def _below(desc: DescMessage) -> list[DescMessage]:
+    """A message and all that it may hold."""
+    found, seen = [desc], {desc.type_name}
+    # Grows while it is walked.
+    for here in found:
         for field in here.fields:
-            value: Any = field.value
-            for held in ("message", "element", "value"):
-                inner = getattr(value, held, None)
+            for inner in _held(field):
                 if isinstance(inner, DescMessage) and inner.type_name not in seen:
                     seen.add(inner.type_name)
-                    todo.append(inner)
-    return False
+                    found.append(inner)
+    return found
+
+
+def _held(field: DescField) -> list[Any]:
+    value: Any = field.value
+    return [getattr(value, name, None) for name in ("message", "enum", "element", "value")]

@@ -18,7 +18,7 @@ from bff.transcoding.json_doubt import compact_form, compile_doubt
 from bff.transcoding.json_rewrite import BodyRewrite, TooDeepError, has_name_clash, is_lenient
 from bff.transcoding.switches import STRICT, Switches
 
-__all__ = ["REFUSALS", "Parse", "client_error", "compile_parser"]
+__all__ = ["REFUSALS", "Parse", "client_error", "compile_parser", "to_octets"]
 
 # What protobuf-py raises on texts and octets that it refuses; JSONDecodeError and
 # UnicodeDecodeError are ValueErrors, OverflowError is an ArithmeticError.
@@ -40,6 +40,16 @@ def client_error(fault: Fault, detail: str = "") -> ClientError:
     violations = (Violation(fault.path, fault.text),) if fault.path or fault.text else ()
     metadata = {"field": fault.path} if fault.path else {}
     return ClientError(fault.reason, detail=detail, metadata=metadata, violations=violations)
+
+
+def to_octets(message: Any) -> bytes:
+    """A message that was read from a body, in wire octets. Raises ClientError if a required field is not set."""
+    try:
+        octets: bytes = message.to_binary()
+    except REFUSALS as error:
+        fault = Fault("INVALID_FIELD", text="a required field is not set")
+        raise client_error(fault, detail=str(error)) from error
+    return octets
 
 
 def compile_parser(

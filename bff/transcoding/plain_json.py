@@ -47,6 +47,14 @@ _FORMS = {
     "google.protobuf.Empty": _OBJECT,
     **dict.fromkeys(WRAPPERS, _WRAPPER),
 }
+# The fields that such a type must have; a source may bring a type of its own under the name.
+_TIMES = ((1, "int64", False), (2, "int32", False))
+_FIELDS: dict[str, tuple[tuple[int, str, bool], ...]] = {
+    "google.protobuf.Timestamp": _TIMES,
+    "google.protobuf.Duration": _TIMES,
+    "google.protobuf.Empty": (),
+    **{name: ((1, kind, False),) for name, kind in WRAPPERS.items()},
+}
 _LONG = frozenset({"int64", "uint64", "sint64", "fixed64", "sfixed64"})
 # The bounds of a plan; what is beyond them is the codec's.
 _MOST_FIELDS, _MOST_NUMBER, _MOST_ONEOFS, _MOST_TYPES = 128, 511, 64, 10_000
@@ -71,12 +79,15 @@ def plan_of(message: MessageType, spelling: Spelling = Spelling()) -> "Plan | No
 
 
 def _is_plain(message: MessageType) -> bool:
-    if message.package == "google.protobuf" and message.full_name not in _FORMS:
-        return False
+    if message.package == "google.protobuf":
+        fields = tuple((each.number, each.kind, each.repeated) for each in message.fields)
+        return _FIELDS.get(message.full_name) == fields
     return (
         len(message.fields) <= _MOST_FIELDS
         and len(message.oneofs) <= _MOST_ONEOFS
         and all(field.number <= _MOST_NUMBER for field in message.fields)
+        # proto2 lets two fields have one JSON name.
+        and len({field.json_name for field in message.fields}) == len(message.fields)
     )
 
 
@@ -184,7 +195,9 @@ class _Planner:
 
 
 def _known(enum: EnumType | None) -> tuple[tuple[int, bytes], ...]:
-    return tuple((each.number, each.name.encode()) for each in enum.values) if enum else ()
+    """The number of each name, the shortest name first: so they are searched."""
+    names = [(each.number, each.name.encode()) for each in enum.values] if enum else []
+    return tuple(sorted(names, key=lambda one: (len(one[1]), one[1])))
 
 
 def _is_foreign(field: Field) -> bool:

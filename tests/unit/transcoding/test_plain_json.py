@@ -2,6 +2,7 @@
 
 import pytest
 
+from bff.core.errors import ClientError, GatewayError
 from bff.transcoding.json_codec import Codec
 from bff.transcoding.plain_json import IS_COMPILED, Plan, Spelling, plan_of
 from tests.support.proto_sets import KITCHEN, compile_set
@@ -173,6 +174,85 @@ def test_types_beyond_the_bounds_have_no_plan() -> None:
     assert both.read(b'{"many":{}}') is None
 
 
+def test_required_fields_that_are_not_set_are_told() -> None:
+    codec = Codec(
+        compile_set(
+            'syntax = "proto2"; message R { required int32 a = 1; } message M { optional R r = 1; }'
+        )
+    )
+
+    for kind, text in (("R", b"{}"), ("M", b'{"r":{}}')):
+        with pytest.raises(ClientError) as caught:
+            codec.reader(kind)(text)
+        assert caught.value.reason == "INVALID_FIELD"
+    with pytest.raises(GatewayError) as told:
+        codec.writer("M")(b"\x0a\x00")
+    assert told.value.reason == "UNREPRESENTABLE"
+
+
+def test_types_under_well_known_names_are_what_they_say() -> None:
+    """A source may bring its own; one that holds itself would be walked without end."""
+    wrappers = (
+        'syntax = "proto3"; package google.protobuf; message StringValue { StringValue value = 1; }'
+    )
+    shape = Codec(
+        compile_set(
+            'syntax = "proto3"; import "own.proto"; message M { google.protobuf.StringValue v = 1; int32 a = 2; }',
+            own=wrappers,
+        )
+    ).message_type("M")
+    assert shape is not None
+
+    plan = plan_of(shape)
+    assert plan is not None
+    assert plan.show(b"\x10\x01") == b'{"a":1}'
+    assert plan.show(b"\x0a\x02\x0a\x00") is None
+
+
+def test_keys_that_are_equal_in_other_octets_are_left_to_the_codec(kitchen: Plan) -> None:
+    assert kitchen.show(b"\xda\x01\x05\x08\x01\x12\x01a\xda\x01\x06\x08\x81\x00\x12\x01b") is None
+
+
+def test_fields_of_one_json_name_have_no_plan() -> None:
+    shape = Codec(
+        compile_set(
+            'syntax = "proto2"; message M { optional int32 foo_bar = 1; optional int32 fooBar = 2; }'
+        )
+    ).message_type("M")
+
+    assert shape is not None
+    assert plan_of(shape) is None
+
+
+def test_names_of_a_large_enum_are_all_found() -> None:
+    values = "".join(f"V{number * 7919 % 1000} = {number};" for number in range(1000))
+    codec = Codec(
+        compile_set(f'syntax = "proto3"; enum E {{ {values} }} message M {{ repeated E e = 1; }}')
+    )
+    plan = _plan(codec, "M")
+
+    for number in range(1000):
+        text = b'{"e":["V%d"]}' % (number * 7919 % 1000)
+        wire = plan.read(text)
+        assert wire is not None
+        assert plan.show(wire) == text
+
+
+def test_texts_far_larger_than_their_message_are_left_to_the_codec() -> None:
+    fields = "".join(
+        f"int32 a_long_name_of_a_field_{number} = {number};" for number in range(1, 129)
+    )
+    codec = Codec(
+        compile_set(
+            f'syntax = "proto3"; message Wide {{ {fields} }} message M {{ repeated Wide w = 1; }}'
+        )
+    )
+    plan = _plan(codec, "M", Spelling(emit_unpopulated=True))
+
+    assert plan.show(b"\x0a\x00" * 1_000) is not None
+    assert plan.show(b"\x0a\x00" * 30_000) is None
+
+
 @pytest.mark.parametrize(
     "types",
     [
@@ -186,6 +266,8 @@ def test_types_beyond_the_bounds_have_no_plan() -> None:
         ((0, ((1, 5, 0, 0, -1, b"", b"", ((1,),), (), ()),)),),
         ((0, ((1, 5, 0, 0, -1, b"", b"", (), (), ("a",)),)),),
         ((3, ()),),
+        ((4, ()),),
+        ((3, ((1, 11, 0, 0, 0, b"", b"", (), (), ()),)),),
     ],
 )
 def test_a_plan_that_does_not_hold_together_is_refused(types: tuple[object, ...]) -> None:
