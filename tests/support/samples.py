@@ -215,7 +215,7 @@ class SampleServices:
         client: str = "bff",
         *,
         scopes: Sequence[str] = (),
-        expires_in_s: int = 600,
+        expires_in_s: int = 3600,
         alg: Algorithm | None = None,
         audience: str | None = None,
     ) -> str:
@@ -236,7 +236,7 @@ class SampleServices:
         user: UserName = "premium",
         *,
         scopes: Sequence[str] = (),
-        expires_in_s: int = 600,
+        expires_in_s: int = 3600,
         alg: Algorithm | None = None,
         audience: str | None = None,
     ) -> str:
