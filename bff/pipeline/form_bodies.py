@@ -57,9 +57,30 @@ class FormBound(Bound, kw_only=True):
         # Path and query alone: a field of the body that the query names too is refused here.
         head = self.binder.bind(match.captures, request.query, b"")
         body = await request.read_body(self.body_cap_bytes)
-        files, named = b"", set[str]()
         if found == MULTIPART:
-            body, files, named = self._split(read_parts(body, content_type or b""))
+            message = self.of_parts(request, match, head, read_parts(body, content_type or b""))
+        else:
+            message = self._bind(request, match, head, body, b"", set())
+        return Inputs(ticket=ticket, message=message)
+
+    def file_of(self, part: Part) -> FileField | None:
+        """The field that the part is a file of, if it is one."""
+        field = self.files.get(part.name)
+        return None if field is None or not (part.is_file or field.takes_any) else field
+
+    def of_parts(self, request: Request, match: Match, head: bytes, parts: list[Part]) -> bytes:
+        """The request message; `head` is that of path and query. Raises ClientError for what does not fit."""
+        return self._bind(request, match, head, *self._split(parts))
+
+    def _bind(
+        self,
+        request: Request,
+        match: Match,
+        head: bytes,
+        body: bytes,
+        files: bytes,
+        named: set[str],
+    ) -> bytes:
         if self.joins_query and request.query:
             body = body + b"&" + request.query if body else request.query
         captures = [match.captures[index] for index in self.within]
@@ -68,7 +89,7 @@ class FormBound(Bound, kw_only=True):
             # The body holds against the query, and has the path's values in it.
             message = head + message if body or files else head
             message += self.binder.mask_of(request.query, self.form.paths_of(body) | named)
-        return Inputs(ticket=ticket, message=message)
+        return message
 
     def _split(self, parts: list[Part]) -> tuple[bytes, bytes, set[str]]:
         """Texts as the pairs of a query, the octets of files, and the fields that these are in."""
@@ -76,8 +97,8 @@ class FormBound(Bound, kw_only=True):
         files: list[bytes] = []
         named: set[str] = set()
         for part in parts:
-            field = self.files.get(part.name)
-            if field is None or not (part.is_file or field.takes_any):
+            field = self.file_of(part)
+            if field is None:
                 pairs.append((part.name, part.content))
                 continue
             if field.path in named and not field.is_list:

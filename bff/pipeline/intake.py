@@ -15,9 +15,10 @@ from bff.pipeline.route import Match
 from bff.transcoding.binding import Binder
 from bff.transcoding.elements import Splitter
 
-__all__ = ["Elements", "Intake", "Pieces", "at_element"]
+__all__ = ["PIECE_BYTES", "Elements", "Intake", "Pieces", "at_element"]
 
-_PIECE_BYTES = 1024 * 1024
+# What one message holds of a file at most.
+PIECE_BYTES = 1024 * 1024
 
 
 class Intake(Protocol):
@@ -133,8 +134,8 @@ class Pieces(Struct, kw_only=True, eq=False):
         assert request.read_parts is not None
         async with aclosing(request.read_parts(limits)) as parts:
             async for part in parts:
-                for start in range(0, len(part), _PIECE_BYTES):
-                    piece = part[start : start + _PIECE_BYTES]
+                for start in range(0, len(part), PIECE_BYTES):
+                    piece = part[start : start + PIECE_BYTES]
                     yield head + self.wrap(content_type, piece)
                     head, content_type, is_first = b"", b"", False
         if is_first:

@@ -13,12 +13,14 @@ from bff.transcoding.forms import HTTP_BODY, http_body_wrapper
 from bff.transcoding.scalars import delimited, tag
 from bff.transcoding.switches import Switches
 
-__all__ = ["MakeBinder", "form_bound_of", "takes_forms"]
+__all__ = ["MakeBinder", "form_bound_of", "takes_forms", "upload_form_of"]
 
 # Of the body's message and its field (None: the request); with it the path's variables that lie in it.
 MakeBinder = Callable[[MessageType, Field | None], tuple[Binder, tuple[int, ...]]]
 
 _FORMS = {"form": FORM, "multipart": MULTIPART}
+# The field of a google.api.HttpBody that a file goes to where the request is one.
+_DATA = "data"
 
 
 def takes_forms(switches: Switches) -> bool:
@@ -47,6 +49,41 @@ def form_bound_of(
         wrap=_in_field(0 if field is None else field.number),
         files=_files_of(message),
         filename=_filename_field(message),
+    )
+
+
+def upload_form_of(
+    bound: Bound,
+    method: Method,
+    body: str,
+    number: int | None,
+    switches: Switches,
+    make: MakeBinder,
+) -> FormBound | None:
+    """What reads a form with a file for a method that takes a stream; None where no field takes one.
+
+    `number` is that of the body's field where it is a google.api.HttpBody, 0 where the request is
+    one. Parts beside such a file are parameters as of a query. A file of a list is whole.
+    """
+    if number is None:
+        form = form_bound_of(bound, method, body, switches, make)
+        if form is None or all(each.is_list for each in form.files.values()):
+            return None
+        return form
+    _, within = make(method.input, None)
+    file = FileField(path=body if number else _DATA, make=http_body_wrapper(number), takes_any=True)
+    names = [name for name, each in method.input.by_name.items() if each.number == number]
+    return FormBound(
+        **structs.asdict(bound),
+        formats=frozenset({MULTIPART}),
+        # Nothing of the file can be set by a text.
+        form=bound.binder,
+        within=within,
+        is_whole=True,
+        joins_query=True,
+        wrap=_in_field(0),
+        files=dict.fromkeys(names or [_DATA], file),
+        filename=_filename_field(method.input),
     )
 
 

@@ -12,13 +12,15 @@ from bff.core.errors import ClientError
 from bff.core.exchange import BodyLimits
 from bff.core.problems import nearest
 from bff.core.schema import Field, MessageType, Method
-from bff.pipeline.calls import Download, FileBound, Unary
+from bff.pipeline.calls import Bound, Download, FileBound, Unary
 from bff.pipeline.client_streams import ClientStreamed, Conversation
+from bff.pipeline.form_bodies import MULTIPART, FormBound
+from bff.pipeline.form_pieces import FormPieces
 from bff.pipeline.framings import EventFields
 from bff.pipeline.intake import Elements, Intake, Pieces
 from bff.pipeline.read_masks import Masked
 from bff.pipeline.streams import Streamed, StreamForm
-from bff.snapshot.forms import MakeBinder, form_bound_of, takes_forms
+from bff.snapshot.forms import MakeBinder, form_bound_of, takes_forms, upload_form_of
 from bff.transcoding.binding import Binder
 from bff.transcoding.elements import (
     ArraySplitter,
@@ -133,36 +135,31 @@ def with_body(
     messages but the first, `make_form` one of pairs onto the body's message.
     """
     number = file_field(method, body)
-    if takes_forms(switches) and body and number is None:
-        if method.client_streaming:
-            return StreamFault(
-                f"{method.name} takes a stream; streams of forms are not built in this version",
-                hint="leave `body_formats` to other routes",
-            )
-        form_bound = form_bound_of(work.bound, method, body, switches, make_form)
-        if form_bound is None:
-            return StreamFault(f"{method.name}: a form needs a message as its body")
-        work.bound = form_bound
-        return work
     if not method.client_streaming:
-        if number is not None:
+        if takes_forms(switches) and body and number is None:
+            form_bound = form_bound_of(work.bound, method, body, switches, make_form)
+            if form_bound is None:
+                return StreamFault(f"{method.name}: a form needs a message as its body")
+            work.bound = form_bound
+        elif number is not None:
             work.bound = FileBound(**structs.asdict(work.bound), wrap=http_body_wrapper(number))
         return work
     if not body:
         return StreamFault(
             f"{method.name} takes a stream, and the rule has no body", hint='write body: "*"'
         )
-    intake: Intake
-    if number is not None:
-        intake = Pieces(first=work.bound.binder, wrap=http_body_wrapper(number))
-    else:
-        intake = Elements(
-            first=work.bound.binder,
-            later=make_later(),
-            splitter=_splitters(switches.client_stream, work.bound.judge),
-            accept=_ACCEPTED[switches.client_stream],
-            element_cap_bytes=caps.body,
-        )
+    intake = _intake(
+        work.bound,
+        method,
+        body=body,
+        number=number,
+        make_later=make_later,
+        make_form=make_form,
+        cap_bytes=caps.body,
+        switches=switches,
+    )
+    if isinstance(intake, StreamFault):
+        return intake
     if isinstance(work, Streamed):
         # A conversation has no size of its own; its messages have.
         limits = BodyLimits(cap_bytes=sys.maxsize, paced=False)
@@ -182,6 +179,48 @@ def with_body(
         reply=work,
         max_duration_s=stream.max_duration,
     )
+
+
+def _intake(
+    bound: Bound,
+    method: Method,
+    *,
+    body: str,
+    number: int | None,
+    make_later: Callable[[], Binder],
+    make_form: MakeBinder,
+    cap_bytes: int,
+    switches: Switches,
+) -> Intake | StreamFault:
+    """How the client's stream is read; `number` is that of the file in the body, if it is one."""
+    if "form" in switches.body_formats and number is None:
+        return StreamFault(
+            f"{method.name} takes a stream, and a URL-encoded form is a single message",
+            hint="leave `form` out of its `body_formats`",
+        )
+    upload: FormBound | None = None
+    if "multipart" in switches.body_formats:
+        upload = upload_form_of(bound, method, body, number, switches, make_form)
+        if upload is None:
+            return StreamFault(
+                f"{method.name} takes a stream, and no field of its messages takes a file",
+                hint="leave `multipart` out of its `body_formats`",
+            )
+    intake: Intake
+    if number is not None:
+        intake = Pieces(first=bound.binder, wrap=http_body_wrapper(number))
+    else:
+        accept = _ACCEPTED[switches.client_stream]
+        intake = Elements(
+            first=bound.binder,
+            later=make_later(),
+            splitter=_splitters(switches.client_stream, bound.judge),
+            accept=accept if upload is None else accept + b", " + MULTIPART,
+            element_cap_bytes=cap_bytes,
+        )
+    if upload is not None:
+        intake = FormPieces(other=intake, form=upload, fields_cap_bytes=cap_bytes)
+    return intake
 
 
 def _splitters(

@@ -13,7 +13,7 @@ from bff.transcoding.forms import HTTP_BODY
 from bff.transcoding.json_schemas import JsonSchemas
 from bff.transcoding.openapi_errors import error_frame
 from bff.transcoding.openapi_examples import NOTHING, example_of_field, example_of_message
-from bff.transcoding.openapi_parameters import Chain, form_media, list_query
+from bff.transcoding.openapi_parameters import Chain, Query, form_media, list_query
 from bff.transcoding.switches import STRICT, Switches
 
 __all__ = ["OpenApiOperation", "reply_content", "request_body"]
@@ -92,7 +92,8 @@ def request_body(
         return {"content": {_JSON: _field_media(operation, field, schemas)}}
     message = method.input if field is None or field.message is None else field.message
     if message.full_name == HTTP_BODY:
-        return {"content": deepcopy(_BINARY)}
+        file = message.by_name["data"] if field is None else field
+        return {"content": {**deepcopy(_BINARY), **_upload(operation, method, file, path, schemas)}}
     bound = path if field is None else tuple(c[1:] for c in path if c[0] is field and len(c) > 1)
     body = _Body(message, bound)
     partial = operation.http_method == "PATCH"
@@ -124,12 +125,13 @@ def _message_content(
     one = _media(schema, example)
     if method.client_streaming:
         many = _array(schema, example)
-        return {
+        framings = {
             "ndjson+array": {_LINES: one, _JSON: many},
             "array": {_JSON: many},
             # Objects in a row: one of them is a whole body too.
             "concatenated": {_JSON: one, _LINES: one},
         }[operation.switches.client_stream]
+        return {**framings, **_forms(operation, body, schemas)}
     return {_JSON: one, **_forms(operation, body, schemas)}
 
 
@@ -149,6 +151,32 @@ def _forms(operation: OpenApiOperation, body: _Body, schemas: JsonSchemas) -> di
     return {
         _FORMS[name]: form_media(pairs, files if name == "multipart" else {}) for name in wanted
     }
+
+
+def _upload(
+    operation: OpenApiOperation,
+    method: Method,
+    file: Field,
+    path: tuple[Chain, ...],
+    schemas: JsonSchemas,
+) -> dict[str, Json]:
+    """The form that a stream of files may come in: parameters of the query, and the file."""
+    if not method.client_streaming or "multipart" not in operation.switches.body_formats:
+        return {}
+    query = list_query(
+        method.input,
+        path=path,
+        body=operation.body,
+        schemas=schemas,
+        switches=operation.switches,
+    )
+    # Each of them stands in the query or here.
+    pairs = [
+        {key: value for key, value in each.items() if key not in {"example", "required"}}
+        for each in query.parameters
+    ]
+    media = form_media(Query(tuple(pairs)), {schemas.style.key(file): file})
+    return {_FORMS["multipart"]: media}
 
 
 def _is_file(message: MessageType | None) -> bool:

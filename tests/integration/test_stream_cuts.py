@@ -38,7 +38,7 @@ async def settled(gateway: TalkGateway) -> None:
             await asyncio.sleep(0)
 
 
-@pytest.mark.rule("transcoding.139")
+@pytest.mark.rule("transcoding.107", "transcoding.139")
 @pytest.mark.parametrize("framing", EVERY)
 async def test_a_cut_in_any_turn_cancels_the_call_and_leaves_nothing(
     framing: str, talker: Talker, tmp_path: Path

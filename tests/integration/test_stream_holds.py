@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.asgi_client import AsgiClient
 from tests.support.talk_gateway import TalkGateway
+from tests.support.talk_requests import FORM, form_part
 from tests.support.talker import Talker
 from tests.support.tapped_channel import Tap
 
@@ -69,6 +70,30 @@ async def test_nothing_is_taken_ahead_of_a_reader(
     assert taken == client.given == HOLDS_AT
     assert talker.ends == ["cancelled"]
     assert gateway.ends == [(499, "CLIENT_GONE")]
+
+
+@pytest.mark.rule("transcoding.104", "transcoding.106")
+@pytest.mark.parametrize("media", ["a/b", FORM])
+async def test_no_more_of_a_file_is_read_than_the_service_takes(
+    talker: Talker, tmp_path: Path, media: str
+) -> None:
+    """The service reads nothing, so most of the file stays with the client."""
+    start = form_part("file", b"", file="f")[:-2]
+    headers = [(b"content-type", media.encode())]
+    parts = [start, *[b"x" * 65_536] * 200]
+    async with TalkGateway(tmp_path, talker) as gateway:
+        client = AsgiClient("/idle", method="POST", headers=headers, parts=parts, talks=True)
+        serving = client.begin(gateway.door)
+        await talker.until(lambda: talker.open == 1)
+        await turns(5_000)
+        left = client.left
+        gateway.door.cancel_all()
+        await serving
+        await talker.until(lambda: not talker.open)
+
+    # What a grpcio server takes ahead of its service are 4 MiB.
+    assert left > len(parts) // 2
+    assert talker.ends == ["cancelled"]
 
 
 @pytest.mark.rule("transcoding.139")

@@ -71,6 +71,11 @@ class AsgiClient:
             serve(self._scope, self._said.get, self._take)
         )
 
+    @property
+    def left(self) -> int:
+        """Parts that it has sent and nobody has taken."""
+        return self._said.qsize()
+
     def leave(self) -> None:
         """Close the connection."""
         kind = "websocket.disconnect" if self._socket else "http.disconnect"

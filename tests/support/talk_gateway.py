@@ -43,6 +43,10 @@ _ROUTES = """
   - {rpc: Up, post: "/up", body: "*", websocket: true}
   - {rpc: Both, post: "/both", body: "*", websocket: true}
   - {rpc: Deaf, post: "/deaf", body: "*", websocket: true, transcoding: {bidi_http1: half_duplex}}
+  - {rpc: Load, post: "/load/{topic}", body: file, transcoding: {body_formats: [json, multipart]}}
+  - {rpc: Load, id: form, post: "/form/{topic}", body: "*", transcoding: {body_formats: [json, multipart]}}
+  - {rpc: Pour, post: "/pour", body: "*", transcoding: {body_formats: [json, multipart]}}
+  - {rpc: Idle, post: "/idle", body: file, transcoding: {body_formats: [json, multipart]}}
   - {rpc: Down, id: texts, get: "/texts", response_body: text}
 """
 _SETS: list[bytes] = []

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Final
 
-__all__ = ["ANSWERS", "EVERY", "chunk", "text_frame", "web_call"]
+__all__ = ["ANSWERS", "EVERY", "FORM", "chunk", "form_part", "post", "text_frame", "web_call"]
 
+FORM: Final = "multipart/form-data; boundary=b"
 _FRAME = b'{"message":{"text":"a"}}'
 _LINE = b'{"text":"a"}\n'
 _HANDSHAKE = (
@@ -12,8 +13,7 @@ _HANDSHAKE = (
     "sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 )
 _POST = (
-    "POST {path} HTTP/1.1\r\nhost: g\r\ncontent-type: application/x-ndjson\r\n"
-    "transfer-encoding: chunked\r\n\r\n"
+    "POST {path} HTTP/1.1\r\nhost: g\r\ncontent-type: {media}\r\ntransfer-encoding: chunked\r\n\r\n"
 )
 
 
@@ -24,6 +24,19 @@ def get(path: str, accept: str = "*/*") -> bytes:
 def chunk(octets: bytes) -> bytes:
     """One chunk of a body (RFC 9112 7.1)."""
     return b"%x\r\n%b\r\n" % (len(octets), octets)
+
+
+def post(path: str, media: str = "application/x-ndjson") -> bytes:
+    """The head of a request whose body comes in chunks."""
+    return _POST.format(path=path, media=media).encode()
+
+
+def form_part(name: str, content: bytes, *, file: str | None = None, media: str = "") -> bytes:
+    """One part of a form whose boundary is `b` (RFC 7578 4.2)."""
+    named = "" if file is None else f'; filename="{file}"'
+    typed = f"content-type: {media}\r\n" if media else ""
+    head = f'--b\r\ncontent-disposition: form-data; name="{name}"{named}\r\n{typed}\r\n'
+    return head.encode() + content + b"\r\n"
 
 
 def text_frame(text: bytes) -> bytes:
@@ -56,8 +69,12 @@ ANSWERS: Final[Mapping[str, bytes]] = {
 # And those that a client sends.
 EVERY: Final[Mapping[str, bytes]] = {
     **ANSWERS,
-    "client stream": _POST.format(path="/up").encode() + chunk(_LINE * 2),
-    "half duplex": _POST.format(path="/deaf").encode() + chunk(_LINE * 2) + chunk(b""),
+    "client stream": post("/up") + chunk(_LINE * 2),
+    "half duplex": post("/deaf") + chunk(_LINE * 2) + chunk(b""),
+    "file upload": post("/load/t", "a/b") + chunk(b"x" * 9) + chunk(b"y" * 9),
+    "form upload": post("/load/t", FORM)
+    + chunk(form_part("note", b"n") + form_part("file", b"x" * 9, file="f")[:-2])
+    + chunk(b"y" * 9),
     "socket up": handshake("/up") + text_frame(_FRAME) * 2,
     "socket both": handshake("/both") + text_frame(_FRAME) * 2,
     "socket deaf": handshake("/deaf") + text_frame(_FRAME) * 9,

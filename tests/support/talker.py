@@ -1,11 +1,12 @@
 """A gRPC service that talks in every direction, and remembers how each of its calls ended.
 
 async with Talker() as talker:
-    ...                        # /talk.v1.Talk/Down, File, Up, Both, Deaf at talker.address
+    ...                        # /talk.v1.Talk/Down, File, Up, Both, Deaf, .. at talker.address
     await talker.until(lambda: talker.open == 0)
 
 Down and File send `count` messages of `size` octets and then wait for ever; Up reads all and says
-how many there were; Both sends each message back; Deaf reads nothing. With `lingers` Up and Both
+how many there were; Both sends each message back; Deaf reads nothing. Load and Pour are as Up, of files,
+and Idle as Deaf. With `lingers` Up and Both
 wait for ever when there is nothing more to read: grpc.aio ends what is read from a call that is
 cancelled just as that of one that was ended, and they would be done before they could be cancelled.
 """
@@ -26,12 +27,19 @@ syntax = "proto3";
 package talk.v1;
 import "google/api/httpbody.proto";
 message Word { string text = 1; string topic = 2; }
+message Upload {
+  string topic = 1; google.api.HttpBody file = 2; string note = 3; bytes raw = 4;
+  repeated bytes more = 5;
+}
 service Talk {
   rpc Down(Word) returns (stream Word);
   rpc File(Word) returns (stream google.api.HttpBody);
   rpc Up(stream Word) returns (Word);
   rpc Both(stream Word) returns (stream Word);
   rpc Deaf(stream Word) returns (stream Word);
+  rpc Load(stream Upload) returns (Word);
+  rpc Pour(stream google.api.HttpBody) returns (Word);
+  rpc Idle(stream Upload) returns (Word);
 }
 """
 
@@ -127,6 +135,9 @@ class Talker:
         text = str(len(self.heard)).encode()
         return b"\n" + bytes([len(text)]) + text
 
+    load = up
+    pour = up
+
     async def both(self, words: AsyncIterator[bytes], context: Any) -> None:
         """Each message back."""
         async for word in words:
@@ -143,6 +154,8 @@ class Talker:
     async def deaf(self, _words: AsyncIterator[bytes], _context: Any) -> None:
         """Nothing, for ever."""
         await asyncio.Event().wait()
+
+    idle = deaf
 
 
 def _varint(number: int) -> bytes:
@@ -172,5 +185,8 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in
             "Up": grpc.stream_unary_rpc_method_handler,
             "Both": grpc.stream_stream_rpc_method_handler,
             "Deaf": grpc.stream_stream_rpc_method_handler,
+            "Load": grpc.stream_unary_rpc_method_handler,
+            "Pour": grpc.stream_unary_rpc_method_handler,
+            "Idle": grpc.stream_unary_rpc_method_handler,
         }
         return makers[name](answer)

@@ -71,6 +71,7 @@ service Cook {
   rpc Download(Kitchen) returns (google.api.HttpBody);
   rpc Pack(Parcel) returns (Parcel); rpc PackIn(Hall) returns (Hall);
   rpc Pour(stream google.api.HttpBody) returns (Kitchen); rpc Pile(stream Sent) returns (Sent);
+  rpc Load(stream Parcel) returns (Parcel); rpc LoadIn(stream Hall) returns (Hall);
   rpc Upload(google.api.HttpBody) returns (Kitchen); rpc Send(Sent) returns (Sent);
 }
 """

@@ -3,7 +3,7 @@
 import pytest
 
 from bff.core.errors import ClientError
-from bff.transcoding.multipart import Part, read_parts
+from bff.transcoding.multipart import Part, PartReader, read_parts
 
 TYPE = b'multipart/form-data; boundary="b-1"'
 
@@ -23,6 +23,27 @@ def test_texts_and_files_are_told_apart() -> None:
         Part("note", "né".encode()),
         Part("file", b"\0\r\n--b-\xff", b"a/b", is_file=True, filename=b"x.bin"),
     ]
+
+
+@pytest.mark.rule("transcoding.106")
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 64])
+def test_a_body_that_comes_in_bits_has_the_same_parts(size: int) -> None:
+    head = 'content-disposition: form-data; name="file"; filename="x"\r\nContent-Type: a/b'
+    data = b"\r\n--b-\r\r\n--b-1x\n--b-1-\r\n-"
+    octets = body(('Content-Disposition: form-data; name="note"', b""), (head, data))
+
+    reader = PartReader(TYPE)
+    parts: list[Part] = []
+    for start in range(0, len(octets), size):
+        for each in reader.feed(octets[start : start + size]):
+            if isinstance(each, Part):
+                parts.append(each)
+            else:
+                parts[-1].content += each
+    reader.finish()
+
+    assert parts == read_parts(octets, TYPE)
+    assert [each.content for each in parts] == [b"", data]
 
 
 @pytest.mark.rule("transcoding.106")

@@ -27,7 +27,10 @@ service S {
   rpc Send(stream Book) returns (Book);
   rpc Talk(stream Book) returns (stream Book);
   rpc Watch(In) returns (stream Book);
+  rpc Pour(stream google.api.HttpBody) returns (Book);
+  rpc Load(stream Upload) returns (Book);
 }
+message Upload { string shelf = 1; google.api.HttpBody file = 2; string note = 3; }
 // A book.
 message Book {
   string name = 1 [(google.api.field_behavior) = REQUIRED];
@@ -271,6 +274,33 @@ def test_http_body_is_binary(types: Descriptors) -> None:
 
     assert list(document["paths"]["/f"]["get"]["responses"]["200"]["content"]) == ["*/*"]
     assert "google.api.HttpBody" not in document["components"]["schemas"]
+
+
+@pytest.mark.rule("transcoding.165")
+@pytest.mark.parametrize(
+    ("rpc", "body", "names", "beside"),
+    [
+        ("Pour", "*", ["data"], "*/*"),
+        ("Load", "file", ["note", "file"], "*/*"),
+        ("Load", "*", ["note", "file"], "application/x-ndjson"),
+    ],
+)
+def test_a_file_in_pieces_may_come_in_a_form(
+    types: Descriptors, rpc: str, body: str, names: list[str], beside: str
+) -> None:
+    path = "/up" if rpc == "Pour" else "/up/{shelf}"
+    operation = _operation(
+        types.find_method(f"p.v1.S/{rpc}"),
+        f"POST {path}",
+        body=body,
+        switches=Switches(body_formats=("json", "multipart")),
+    )
+    content = _render(operation)["paths"][path]["post"]["requestBody"]["content"]
+
+    properties = content["multipart/form-data"]["schema"]["properties"]
+    assert [name for name in properties if "." not in name] == names
+    assert properties[names[-1]]["contentMediaType"] == "application/octet-stream"
+    assert beside in content
 
 
 def test_response_body_is_that_field(do: Method) -> None:
