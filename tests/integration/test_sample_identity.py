@@ -67,7 +67,7 @@ async def test_a_client_token_is_signed_by_a_published_key(
     assert claims["aud"] == AUDIENCE
     assert (claims["sub"], claims["client_id"]) == (client, client)
     assert claims["scope"] == "orders.read"
-    assert claims["exp"] - claims["iat"] == 600
+    assert claims["exp"] - claims["iat"] == 3_600
     assert claims["jti"]
 
 
