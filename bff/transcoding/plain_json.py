@@ -19,11 +19,15 @@ from bff.transcoding.scalars import WRAPPERS
 try:
     from bff.transcoding._plain_json import Plan
 except ImportError:
-    Plan = None  # type: ignore[assignment,misc]
+
+    class Plan:  # type: ignore[no-redef]
+        """Names the type where nothing is compiled; none is made then."""
+
+    IS_COMPILED = False
+else:
+    IS_COMPILED = True
 
 __all__ = ["IS_COMPILED", "Convert", "Plan", "Spelling", "plan_of"]
-
-IS_COMPILED = Plan is not None
 
 # Wire octets to JSON, or JSON to wire octets; None: not plain.
 Convert = Callable[[bytes], bytes | None]
@@ -70,9 +74,9 @@ class Spelling(NamedTuple):
     short_enums: bool = False
 
 
-def plan_of(message: MessageType, spelling: Spelling = Spelling()) -> "Plan | None":  # noqa: B008 - frozen
+def plan_of(message: MessageType, spelling: Spelling = Spelling()) -> Plan | None:  # noqa: B008 - frozen
     """The plan of a type; None if it has no plain form, or nothing is compiled here."""
-    if Plan is None or not _is_plain(message):
+    if not IS_COMPILED or not _is_plain(message):
         return None
     types = _Planner(spelling).types_of(message)
     return None if types is None else Plan(types, long_numbers=spelling.long_numbers)

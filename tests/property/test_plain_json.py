@@ -14,7 +14,8 @@ from bff.transcoding.json_codec import Codec
 from bff.transcoding.plain_json import IS_COMPILED, Plan, Spelling, plan_of
 from tests.property.test_codec import CODEC, FILE_SET, KIND, ORACLE, messages, odd_bodies
 
-pytestmark = pytest.mark.skipif(not IS_COMPILED, reason="there was no C compiler at install")
+if not IS_COMPILED:
+    pytest.skip("there was no C compiler at install", allow_module_level=True)
 
 BY_OBJECTS = Codec(FILE_SET, plain=False)
 READ = BY_OBJECTS.reader(KIND)

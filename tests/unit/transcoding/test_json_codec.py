@@ -1,6 +1,8 @@
 """JSON bodies and replies through the codec: which are taken, which refused, with what path."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -422,3 +424,20 @@ def test_extensions_are_read_and_shown_at_any_depth() -> None:
     body = b'{"many":[{"color":"BLUE","[more]":7}]}'
 
     assert codec.writer("Outer")(codec.reader("Outer")(body)) == body
+
+
+def test_all_works_where_nothing_is_compiled() -> None:
+    """Who installs without a C compiler has a whole gateway, and every module of it."""
+    code = (
+        "import sys; sys.modules['bff.transcoding._plain_json'] = None\n"
+        "import bff.app\n"
+        "from bff.transcoding.json_codec import Codec\n"
+        "from bff.transcoding.plain_json import IS_COMPILED\n"
+        "codec = Codec(b'')\n"
+        "kind = 'google.rpc.Status'\n"
+        "wire = codec.reader(kind)(b'{\"code\":5}')\n"
+        "print(IS_COMPILED, wire, codec.writer(kind)(wire), codec.tree_writer(kind)(wire))\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert ended.stdout == "False b'\\x08\\x05' b'{\"code\":5}' {'code': 5}\n"
