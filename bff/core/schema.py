@@ -24,6 +24,7 @@ __all__ = [
     "Service",
 ]
 
+# In the order of FieldDescriptorProto.Type, which counts them from 1.
 Kind = Literal[
     "double", "float", "int64", "uint64", "int32", "fixed64", "fixed32", "bool", "string",
     "group", "message", "bytes", "uint32", "enum", "sfixed32", "sfixed64", "sint32", "sint64",

@@ -13,13 +13,10 @@ from bff.core.headers import Headers
 
 __all__ = ["KnownBodyFields", "KnownFields", "learn", "learn_with_body"]
 
-# A request line that can be read without a parser; the door judges path and query as ever.
-_PLAIN_LINE: Final = re.compile(
-    rb"(GET|HEAD) (/[\x21\x22\x24-\x3e\x40-\x7e]*)(?:\?([\x21\x22\x24-\x7e]*))? HTTP/1\.1\r\n"
-).fullmatch
-_BODY_LINE: Final = re.compile(
-    rb"(POST|PUT|PATCH) (/[\x21\x22\x24-\x3e\x40-\x7e]*)(?:\?([\x21\x22\x24-\x7e]*))? HTTP/1\.1\r\n"
-).fullmatch
+# A request line that can be read without a parser, behind its method; the door judges path and query as ever.
+_REST: Final = rb" (/[\x21\x22\x24-\x3e\x40-\x7e]*)(?:\?([\x21\x22\x24-\x7e]*))? HTTP/1\.1\r\n"
+_PLAIN_LINE: Final = re.compile(b"(GET|HEAD)" + _REST).fullmatch
+_BODY_LINE: Final = re.compile(b"(POST|PUT|PATCH)" + _REST).fullmatch
 _LENGTH_LINE: Final = re.compile(
     rb"(?i)(?:\A|\r\n)content-length:[ \t]*([0-9]+)[ \t]*\r\n"
 ).finditer

@@ -3,17 +3,14 @@
 They are read by their attributes only, so that the codec's library is imported in one place.
 """
 
-from typing import Any
+from typing import Any, get_args
 
 from bff.core.schema import EnumType, EnumValue, Field, Kind, MessageType
 
 __all__ = ["Shapes"]
 
 # By the numbers of FieldDescriptorProto.Type, from 1.
-_KINDS: tuple[Kind, ...] = (
-    "double", "float", "int64", "uint64", "int32", "fixed64", "fixed32", "bool", "string",
-    "group", "message", "bytes", "uint32", "enum", "sfixed32", "sfixed64", "sint32", "sint64",
-)  # fmt: skip
+_KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 class Shapes:
