@@ -166,6 +166,9 @@ async def test_errors_of_services_tell_nothing_of_the_inside(
         for word in ("this fault was asked for", samples.catalog, "127.0.0.1", "grpc", "ipv4"):
             assert word not in reply.text
 
+    # Connected again, whoever comes next: a caller in a hurry does not wait for that.
+    assert (await http.get("/v1/products/p-1")).status_code == 200
+
 
 # The breaker
 
