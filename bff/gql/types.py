@@ -1,16 +1,12 @@
-"""GraphQL types of messages and enums: output types with their resolvers, input types with their way back.
-
-Resolvers read ProtoJSON trees: what is absent is the default, or null where presence is kept.
-"""
+"""GraphQL types of messages and enums: output types with their resolvers, input types with their way back."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 from graphql import (
     GraphQLBoolean,
     GraphQLEnumType,
     GraphQLEnumValue,
-    GraphQLError,
     GraphQLField,
     GraphQLID,
     GraphQLInputField,
@@ -22,78 +18,38 @@ from graphql import (
     GraphQLScalarType,
     GraphQLString,
 )
-from msgspec import Struct
 
-from bff.core.exchange import Json
 from bff.core.schema import EnumType, Field, MessageType
+from bff.gql.input_trees import tree_of_input
 from bff.gql.naming import (
     assign_names,
     enum_names,
     field_name,
     input_name,
-    is_unspecified,
     local_name,
     pascal,
 )
+from bff.gql.readers import (
+    Resolver,
+    empty_of,
+    enum_reader,
+    field_reader,
+    list_reader,
+    map_reader,
+    may_be_null,
+    present,
+)
 from bff.gql.scalars import JSON, SCALAR_OF_KIND, WELL_KNOWN, Convert, finite
+from bff.gql.shown import Rules, collect_messages, rule_of, usable_fields
 
-__all__ = ["FieldRule", "TypeMaker", "collect_messages", "tree_of_input"]
+__all__ = ["TypeMaker"]
 
 _DEPRECATED = "Deprecated by its service"
-
-
-class FieldRule(Struct, frozen=True, kw_only=True):
-    """What a mapping says of one field: hidden, or printed as another scalar."""
-
-    hide: bool = False
-    as_: Literal["", "ID", "Int", "JSON"] = ""
-
-
-_PLAIN = FieldRule()
 _AS: dict[str, tuple[GraphQLScalarType, Convert | None]] = {
     "ID": (GraphQLID, None),
     "Int": (GraphQLInt, int),
     "JSON": (JSON, None),
 }
-# Fields by (message's full name, proto name of the field).
-Rules = Mapping[tuple[str, str], FieldRule]
-
-
-def _is_scalar(message: MessageType) -> bool:
-    return message.full_name in WELL_KNOWN
-
-
-def collect_messages(
-    roots: Iterable[MessageType], rules: Rules, *, inputs: bool
-) -> tuple[dict[str, MessageType], dict[str, EnumType]]:
-    """All messages and enums that these lead to, by full name; scalars and empty messages are none."""
-    messages: dict[str, MessageType] = {}
-    enums: dict[str, EnumType] = {}
-    waiting = list(roots)
-    while waiting:
-        message = waiting.pop()
-        if message.full_name in messages or _is_scalar(message):
-            continue
-        fields = usable_fields(message, rules, inputs=inputs)
-        if not fields:
-            continue
-        messages[message.full_name] = message
-        for field in fields:
-            if field.message is not None:
-                waiting.append(field.message)
-            elif field.enum is not None:
-                enums[field.enum.full_name] = field.enum
-    return messages, enums
-
-
-def usable_fields(message: MessageType, rules: Rules, *, inputs: bool) -> list[Field]:
-    """The fields that this side of the schema has."""
-    return [
-        field
-        for field in message.fields
-        if not rules.get((message.full_name, field.name), _PLAIN).hide
-        and not (field.output_only if inputs else field.input_only)
-    ]
 
 
 class TypeMaker:
@@ -152,7 +108,7 @@ class TypeMaker:
         if known is not None:
             return known
         if message.full_name not in self.output_messages:
-            return GraphQLBoolean, _present
+            return GraphQLBoolean, present
         made = self._outputs.get(message.full_name)
         if made is None:
             made = self._outputs[message.full_name] = GraphQLObjectType(
@@ -170,18 +126,18 @@ class TypeMaker:
         return {**fields, **self._extra_fields(message)}
 
     def _output_field(self, message: MessageType, field: Field) -> GraphQLField:
-        rule = self._rules.get((message.full_name, field.name), _PLAIN)
+        rule = rule_of(self._rules, message, field)
         whole = rule.as_ == "JSON" and (field.is_map or field.repeated)
         single, convert = _AS[rule.as_] if rule.as_ else self._single_output(field)
         if field.is_map and not whole:
             type_, resolve = self._map_output(message, field, single, convert)
         elif field.repeated and not whole:
-            item = single if _may_be_null(field) else GraphQLNonNull(single)
-            type_, resolve = GraphQLNonNull(GraphQLList(item)), _list_reader(field, convert)
+            item = single if may_be_null(field) else GraphQLNonNull(single)
+            type_, resolve = GraphQLNonNull(GraphQLList(item)), list_reader(field, convert)
         else:
-            is_null = field.has_presence or field.message is not None or _may_be_null(field)
+            is_null = field.has_presence or field.message is not None or may_be_null(field)
             type_ = single if is_null and not whole else GraphQLNonNull(single)
-            resolve = _reader(field, None if whole else convert, _empty_of(field, whole=whole))
+            resolve = field_reader(field, None if whole else convert, empty_of(field, whole=whole))
         if self._all_nullable and isinstance(type_, GraphQLNonNull):
             type_ = type_.of_type
         return GraphQLField(
@@ -195,16 +151,16 @@ class TypeMaker:
         if field.message is not None:
             return self.output_of(field.message)
         if field.enum is not None:
-            return self._enum(field.enum), _enum_reader(field.enum)
+            return self._enum(field.enum), enum_reader(field.enum)
         scalar = SCALAR_OF_KIND[field.kind]
         return scalar, finite if field.kind in {"double", "float"} else None
 
     def _map_output(
         self, message: MessageType, field: Field, single: Any, convert: Convert | None
-    ) -> tuple[Any, Callable[..., Any]]:
+    ) -> tuple[Any, Resolver]:
         assert field.map_key is not None
         name = f"{self._names[f'out {message.full_name}']}_{pascal(field.name)}Entry"
-        value = single if _may_be_null(field) else GraphQLNonNull(single)
+        value = single if may_be_null(field) else GraphQLNonNull(single)
         entry = GraphQLObjectType(
             name,
             {
@@ -220,7 +176,7 @@ class TypeMaker:
                 ),
             },
         )
-        return GraphQLNonNull(GraphQLList(GraphQLNonNull(entry))), _map_reader(field)
+        return GraphQLNonNull(GraphQLList(GraphQLNonNull(entry))), map_reader(field)
 
     def _enum(self, enum: EnumType) -> GraphQLEnumType | GraphQLScalarType:
         made = self._enums.get(enum.full_name)
@@ -277,7 +233,7 @@ class TypeMaker:
 
     def input_field_type(self, message: MessageType, field: Field) -> Any:
         """A field's input type: nullable unless the field is REQUIRED."""
-        rule = self._rules.get((message.full_name, field.name), _PLAIN)
+        rule = rule_of(self._rules, message, field)
         single: Any
         if rule.as_:
             single = _AS[rule.as_][0]
@@ -304,165 +260,3 @@ class TypeMaker:
             },
         )
         return GraphQLList(GraphQLNonNull(entry))
-
-
-# Readers: from a tree's object to a field's value. Prepared at load, run for each object.
-
-Resolver = Callable[..., Any]
-
-
-def _may_be_null(field: Field) -> bool:
-    """Open enums, whose unknown values read as null, and JSON, which may be null itself."""
-    if field.enum is not None:
-        return not field.enum.closed
-    return field.message is not None and field.message.full_name == "google.protobuf.Value"
-
-
-def _empty_of(field: Field, *, whole: bool) -> Json:
-    if whole:
-        return {} if field.is_map else []
-    if field.has_presence or field.message is not None:
-        return None
-    if field.enum is not None:
-        return field.enum.values[0].name
-    if field.kind in {"string", "bytes"}:
-        return ""
-    if field.kind == "bool":
-        return False
-    return "0" if field.kind in {"int64", "uint64", "sint64", "fixed64", "sfixed64"} else 0
-
-
-def _reader(field: Field, convert: Convert | None, default: Json) -> Resolver:
-    name = field.json_name
-    if convert is None:
-        return lambda source, _info: source.get(name, default)
-
-    def read(source: dict[str, Json], _info: Any) -> Json:
-        value = source.get(name, default)
-        return None if value is None else convert(value)
-
-    return read
-
-
-def _list_reader(field: Field, convert: Convert | None) -> Resolver:
-    name = field.json_name
-    if convert is None:
-        return lambda source, _info: source.get(name) or []
-    return lambda source, _info: [_or_error(convert, item) for item in source.get(name) or ()]
-
-
-def _or_error(convert: Convert, value: Json) -> Json:
-    # An error as the value of an item fails that item alone.
-    try:
-        return convert(value)
-    except GraphQLError as error:
-        return error
-
-
-_KEY_OF_KIND: dict[str, Callable[[str], Json]] = {
-    "string": str,
-    "bool": "true".__eq__,
-    **dict.fromkeys(("int32", "sint32", "sfixed32", "uint32", "fixed32"), int),
-}
-
-
-def _map_reader(field: Field) -> Resolver:
-    name, kind = field.json_name, field.map_key
-    assert kind is not None
-    key_of = _KEY_OF_KIND.get(kind, str)
-    # 64-bit keys are text that must be sorted as numbers.
-    rank: Callable[[tuple[Json, Json]], Json] = (
-        (lambda pair: int(pair[0])) if kind not in _KEY_OF_KIND else (lambda pair: pair[0])
-    )
-
-    def read(source: dict[str, Json], _info: Any) -> Json:
-        entries = source.get(name)
-        if not entries:
-            return []
-        return sorted(((key_of(key), value) for key, value in entries.items()), key=rank)
-
-    return read
-
-
-def _present(value: Json) -> Json:
-    return value is not None
-
-
-def _enum_reader(enum: EnumType) -> Convert:
-    unspecified = {value.name for value in enum.values if is_unspecified(value.name, value.number)}
-    known = {value.name: value.name for value in enum.values if value.name not in unspecified}
-
-    def read(value: Json) -> Json:
-        name = known.get(value)
-        if name is None and value not in unspecified:
-            raise GraphQLError(
-                "The service gave an enum value not known here.",
-                extensions={"code": "UNKNOWN_ENUM_VALUE"},
-            )
-        return name
-
-    return read
-
-
-# The way back: from a coerced input object to a ProtoJSON tree.
-
-
-def tree_of_input(
-    message: MessageType, fields: Iterable[Field]
-) -> Callable[[dict[str, Any]], dict[str, Json]]:
-    """A function from coerced values by JSON name to the tree; raises GraphQLError.
-
-    Null leaves a field unset; two members of one oneof, or a doubled map key, are errors.
-    """
-    fields = list(fields)
-    maps = [field.json_name for field in fields if field.is_map]
-    empties = [
-        field.json_name
-        for field in fields
-        if field.message is not None and not field.message.fields and not _is_scalar(field.message)
-    ]
-    oneofs = [
-        (name, [member.json_name for member in members]) for name, members in message.oneofs.items()
-    ]
-
-    def convert(values: dict[str, Any]) -> dict[str, Json]:
-        tree = {name: value for name, value in values.items() if value is not None}
-        for name, members in oneofs:
-            given = [member for member in members if member in tree]
-            if len(given) > 1:
-                said = " and ".join(given)
-                raise _bad_input(f"Only one of the fields of {name} may be given, not {said}.")
-        for name in maps:
-            if isinstance(tree.get(name), list):
-                tree[name] = _map_of(name, tree[name])
-        for name in empties:
-            if name in tree:
-                _set_empty(tree, name)
-        return tree
-
-    return convert
-
-
-def _set_empty(tree: dict[str, Json], name: str) -> None:
-    value = tree[name]
-    if isinstance(value, list):
-        tree[name] = [{} for _ in value]
-    elif value:
-        tree[name] = {}
-    else:
-        del tree[name]
-
-
-def _map_of(name: str, entries: list[dict[str, Any]]) -> dict[str, Json]:
-    made: dict[str, Json] = {}
-    for entry in entries:
-        key = entry["key"]
-        text = str(key).lower() if isinstance(key, bool) else str(key)
-        if text in made:
-            raise _bad_input(f"The key '{text}' of {name} is given twice.")
-        made[text] = entry["value"]
-    return made
-
-
-def _bad_input(message: str) -> GraphQLError:
-    return GraphQLError(message, extensions={"code": "BAD_USER_INPUT"})

@@ -11,8 +11,11 @@ from bff.config.routes import ServiceFile
 from bff.core.problems import nearest
 from bff.core.schema import Method
 from bff.gql.documents import DocumentCache
+from bff.gql.join_fields import JoinField
 from bff.gql.limits import Caps
-from bff.gql.schema import GqlSchema, JoinField, PageSize, RootField, SchemaFault, build_schema
+from bff.gql.root_fields import PageSize, RootField
+from bff.gql.schema import GqlSchema, build_schema
+from bff.gql.schema_faults import SchemaFault
 from bff.pipeline.documents import Page
 from bff.pipeline.graphql import GraphqlFront, GraphqlWork
 from bff.pipeline.route import CompiledRoute

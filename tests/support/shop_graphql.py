@@ -6,8 +6,10 @@ from typing import Any
 
 from bff.gql.documents import DocumentCache
 from bff.gql.execute import Result, execute
+from bff.gql.join_fields import JoinField
 from bff.gql.limits import Caps
-from bff.gql.schema import GqlSchema, JoinField, PageSize, RootField, build_schema
+from bff.gql.root_fields import PageSize, RootField
+from bff.gql.schema import GqlSchema, build_schema
 from tests.support.shop_types import Shop, make_shop
 
 __all__ = ["Backend", "fields_of", "joins_of", "run", "schema_of"]

@@ -9,8 +9,10 @@ from msgspec import UNSET
 from bff.core.errors import ClientError, UpstreamError
 from bff.core.expressions import Origin, Output
 from bff.core.status import Code
+from bff.gql.join_fields import JoinField
 from bff.gql.limits import Caps
-from bff.gql.schema import FieldRule, JoinField, RootField
+from bff.gql.root_fields import RootField
+from bff.gql.shown import FieldRule
 from tests.support.shop_graphql import Backend, fields_of, joins_of, run, schema_of
 from tests.support.shop_types import make_shop, message_of, method_of, of
 

@@ -5,8 +5,11 @@ from typing import Any
 import pytest
 
 from bff.core.schema import EnumType, EnumValue, Field, MessageType
+from bff.gql.join_fields import JoinField
 from bff.gql.naming import assign_names, enum_names, field_name, input_name, local_name
-from bff.gql.schema import FieldRule, JoinField, RootField, build_schema
+from bff.gql.root_fields import RootField
+from bff.gql.schema import build_schema
+from bff.gql.shown import FieldRule
 from tests.support.shop_graphql import fields_of, joins_of, schema_of
 from tests.support.shop_types import enum_of, make_shop, message_of, method_of, of
 
