@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from msgspec import Struct
 
 from bff.core.exchange import Json
-from bff.core.schema import Field, MessageType
+from bff.core.schema import LONG_KINDS, Field, MessageType
 
 __all__ = [
     "Key",
@@ -89,7 +89,7 @@ def match_by_index(asked: Sequence[Key], entities: Sequence[Json]) -> Matched | 
 
 def zero_key(field: Field) -> Json:
     """What a key field reads as when it is unset."""
-    if field.kind in {"int64", "uint64", "sint64", "fixed64", "sfixed64"}:
+    if field.kind in LONG_KINDS:
         return "0"
     return "" if field.kind in {"string", "bytes", "enum"} else 0
 

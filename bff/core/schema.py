@@ -5,13 +5,14 @@ Messages may refer to each other in circles, so a message's fields are filled in
 afterwards nothing changes.
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 from msgspec import Struct, field
 
 from bff.core.problems import Where
 
 __all__ = [
+    "LONG_KINDS",
     "SCALAR_KINDS",
     "EnumType",
     "EnumValue",
@@ -22,22 +23,27 @@ __all__ = [
     "MessageType",
     "Method",
     "Service",
+    "kind_of",
 ]
 
-# In the order of FieldDescriptorProto.Type, which counts them from 1.
+# In the order of FieldDescriptorProto.Type; `kind_of` counts on it.
 Kind = Literal[
     "double", "float", "int64", "uint64", "int32", "fixed64", "fixed32", "bool", "string",
     "group", "message", "bytes", "uint32", "enum", "sfixed32", "sfixed64", "sint32", "sint64",
 ]  # fmt: skip
 
-SCALAR_KINDS: frozenset[str] = frozenset(
-    {
-        "double", "float", "int64", "uint64", "int32", "fixed64", "fixed32", "bool", "string",
-        "bytes", "uint32", "sfixed32", "sfixed64", "sint32", "sint64",
-    }
-)  # fmt: skip
+_KINDS: tuple[Kind, ...] = get_args(Kind)
+
+SCALAR_KINDS: frozenset[str] = frozenset(_KINDS) - {"group", "message", "enum"}
+# 64 bits: whole numbers that are texts in JSON, since a double does not hold them all.
+LONG_KINDS: frozenset[str] = frozenset({"int64", "uint64", "sint64", "fixed64", "sfixed64"})
 
 Idempotency = Literal["unknown", "no_side_effects", "idempotent"]
+
+
+def kind_of(number: int) -> Kind:
+    """The kind of a number of FieldDescriptorProto.Type, which counts them from 1."""
+    return _KINDS[number - 1]
 
 
 class EnumValue(Struct, frozen=True, kw_only=True):

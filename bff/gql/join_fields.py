@@ -10,7 +10,7 @@ from msgspec.json import encode
 from bff.core.exchange import Json
 from bff.core.joining import zero_key
 from bff.core.problems import nearest
-from bff.core.schema import Field, MessageType, Method
+from bff.core.schema import LONG_KINDS, Field, MessageType, Method
 from bff.gql.joins import JoinPlan, Run
 from bff.gql.naming import field_name
 from bff.gql.schema_faults import Faults, SchemaFault
@@ -137,7 +137,7 @@ class JoinMaker:
 
 def _key_kind(field: Field) -> str:
     """Kinds that are written alike in a tree count as one."""
-    if field.kind in {"int64", "uint64", "sint64", "fixed64", "sfixed64"}:
+    if field.kind in LONG_KINDS:
         return "text number"
     return "text" if field.kind in {"string", "bytes", "enum"} else "number"
 

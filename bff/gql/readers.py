@@ -9,7 +9,7 @@ from typing import Any
 from graphql import GraphQLError
 
 from bff.core.exchange import Json
-from bff.core.schema import EnumType, Field
+from bff.core.schema import LONG_KINDS, EnumType, Field
 from bff.gql.naming import is_unspecified
 from bff.gql.scalars import Convert
 
@@ -46,7 +46,7 @@ def empty_of(field: Field, *, whole: bool) -> Json:
         return ""
     if field.kind == "bool":
         return False
-    return "0" if field.kind in {"int64", "uint64", "sint64", "fixed64", "sfixed64"} else 0
+    return "0" if field.kind in LONG_KINDS else 0
 
 
 def field_reader(field: Field, convert: Convert | None, default: Json) -> Resolver:

@@ -29,10 +29,10 @@ from bff.core.schema import (
     Field,
     HttpBinding,
     Idempotency,
-    Kind,
     MessageType,
     Method,
     Service,
+    kind_of,
 )
 from bff.transcoding.option_bytes import (
     HttpRule,
@@ -45,13 +45,6 @@ from bff.transcoding.source_merge import SourceFile, join_name, load_pool, merge
 from bff.transcoding.sources import MAX_SET_BYTES, SourceSet
 
 __all__ = ["Descriptors"]
-
-# FieldDescriptorProto.Type, by number.
-_KINDS: Final[dict[int, Kind]] = {
-    1: "double", 2: "float", 3: "int64", 4: "uint64", 5: "int32", 6: "fixed64", 7: "fixed32",
-    8: "bool", 9: "string", 10: "group", 11: "message", 12: "bytes", 13: "uint32", 14: "enum",
-    15: "sfixed32", 16: "sfixed64", 17: "sint32", 18: "sint64",
-}  # fmt: skip
 
 _IDEMPOTENCY: Final[dict[int, Idempotency]] = {
     MethodOptions.IDEMPOTENCY_UNKNOWN: "unknown",
@@ -296,14 +289,14 @@ class _Reader:
         entry = self.entries.get(proto.type_name.removeprefix("."))
         if entry is not None:
             key, value = sorted(entry.field, key=_number)
-            map_key = _KINDS[key.type]
+            map_key = kind_of(key.type)
         type_name = value.type_name.removeprefix(".")
         in_oneof = proto.HasField("oneof_index") and not proto.proto3_optional
         return Field(
             name=proto.name,
             json_name=json_name,
             number=proto.number,
-            kind=_KINDS[value.type],
+            kind=kind_of(value.type),
             repeated=proto.label == FieldDescriptorProto.LABEL_REPEATED and map_key is None,
             map_key=map_key,
             message=self.messages.get(type_name),

@@ -1,25 +1,25 @@
 """ProtoJSON to wire octets and back, over dynamic types.
 
-protobuf-py is imported by three modules: this one converts, `dynamic_types` makes the types, `leaf`
-reaches into messages. Where the library is laxer than our rules, `exact_json` decides. What is plain
-never comes here: `plain_json` does it, alike and without objects.
+protobuf-py is imported here, which converts, and by those that this module stands on: `dynamic_types`
+makes the types, `leaf`, `any_messages`, `bare_fields` and `rarities` reach into them. Where the library
+is laxer than our rules, `exact_json` decides. What is plain never becomes objects: `plain_json` has it.
 """
 
 import base64
-import json
 from collections.abc import Callable
 from functools import partial
-from types import MappingProxyType
 from typing import Any
 
 import msgspec
 from msgspec import Struct
-from protobuf import DescEnum, DescField, DescMessage, Message, message_to_json_value
+from protobuf import DescMessage, Message, message_to_json_value
 
 from bff.core.errors import GatewayError, UpstreamError
 from bff.core.exchange import Json
 from bff.core.schema import MessageType
 from bff.core.status import Code
+from bff.transcoding.any_messages import has_broken_any, restore_urls
+from bff.transcoding.bare_fields import bare_field_shower, unset_json
 from bff.transcoding.dynamic_types import registry_of
 from bff.transcoding.exact_json import Fault
 from bff.transcoding.json_parser import (
@@ -32,24 +32,11 @@ from bff.transcoding.json_parser import (
 from bff.transcoding.json_shaping import ReplyShape
 from bff.transcoding.leaf import Leaf
 from bff.transcoding.plain_json import Convert, Plan, Spelling, plan_of
-from bff.transcoding.scalars import SCALAR_MESSAGES
+from bff.transcoding.rarities import has_rarities, is_extendable
 from bff.transcoding.shapes import Shapes
 from bff.transcoding.switches import STRICT, Switches
 
 __all__ = ["Codec", "RpcStatus"]
-
-# Types whose JSON is not an object of their fields; unset, a bare field of such a type is null.
-_OWN_FORM = frozenset(SCALAR_MESSAGES) | {
-    f"google.protobuf.{name}" for name in ("Any", "Struct", "Value", "ListValue")
-}
-_ZERO_JSON = MappingProxyType(
-    {
-        **dict.fromkeys(("string", "bytes"), b'""'),
-        **dict.fromkeys(("int64", "uint64", "fixed64", "sfixed64", "sint64"), b'"0"'),
-        **dict.fromkeys(("double", "float"), b"0.0"),
-        "bool": b"false",
-    }
-)
 
 
 class RpcStatus(Struct, frozen=True):
@@ -125,7 +112,7 @@ class Codec:
             made = self._parsers[full_name, switches] = compile_parser(
                 message=self._shapes.message(message_class.desc()),
                 from_json=partial(message_class.from_json, registry=self._registry),
-                restore_urls=self.restore_urls,
+                restore_urls=partial(restore_urls, class_of=self.message_class),
                 resolve=self.message_type,
                 switches=switches,
             )
@@ -190,7 +177,10 @@ class Codec:
 
         chosen = show_shaped if long_numbers or short_enums else show
         if response_body:
-            return self._field_writer(full_name, response_body, options, chosen, shape)
+            field = next(each for each in message_class.desc().fields if each.name == response_body)
+            unset = unset_json(self._shapes.field(field), shape, enum_numbers=enum_numbers)
+            shown = bare_field_shower(message_class, field, chosen, options=options, unset=unset)
+            return self._writer(read, shown)
         spelling = Spelling(emit_unpopulated, proto_names, enum_numbers, long_numbers, short_enums)
         plan = self._plan(full_name, spelling)
         write = self._writer(read, chosen)
@@ -200,7 +190,7 @@ class Codec:
         key = full_name, spelling
         if key not in self._plans:
             desc = self._message(full_name)
-            is_plain = self._takes_plain and not _has_rarities(desc)
+            is_plain = self._takes_plain and not has_rarities(desc)
             self._plans[key] = plan_of(self._shapes.message(desc), spelling) if is_plain else None
         return self._plans[key]
 
@@ -218,30 +208,9 @@ class Codec:
 
     def _unwritable(self, message: Message, error: Exception) -> GatewayError:
         """The service's fault if an Any within does not decode, else one of JSON."""
-        if self._has_broken_any(message):
+        if has_broken_any(message, self._registry):
             return UpstreamError("UPSTREAM_MESSAGE", code=Code.INTERNAL, detail=str(error))
         return GatewayError("UNREPRESENTABLE", detail=str(error))
-
-    def _has_broken_any(self, message: Any) -> bool:
-        desc = message.desc()
-        if desc.type_name == "google.protobuf.Any":
-            found = self._registry.message(message.type_url.rpartition("/")[2])
-            if found is None:
-                return False
-            try:
-                inner = found.type.from_binary(message.value, ignore_unknown_fields=True)
-            except REFUSALS:
-                return True
-            return self._has_broken_any(inner)
-        for field in desc.fields:
-            if field not in message:
-                continue
-            value = message[field]
-            held = value.values() if isinstance(value, dict) else value
-            for each in held if isinstance(value, list | dict) else (value,):
-                if isinstance(each, Message) and self._has_broken_any(each):
-                    return True
-        return False
 
     def tree_writer(
         self, full_name: str, emit_unpopulated: bool = False
@@ -298,94 +267,11 @@ class Codec:
             raise KeyError(full_name)
         return found
 
-    def _field_writer(
-        self,
-        full_name: str,
-        name: str,
-        options: dict[str, Any],
-        show: Callable[[Message], bytes],
-        shape: ReplyShape,
-    ) -> Callable[[bytes], bytes]:
-        message_class = self.message_class(full_name)
-        read = _wire_reader(message_class)
-        field = next(each for each in message_class.desc().fields if each.name == name)
-        key = field.name if options["use_proto_field_name"] else field.json_name
-        prefix = len(json.dumps(key, ensure_ascii=False)) + 2
-        unset = self._unset_json(field, shape, enum_numbers=options["print_enums_as_ints"])
-
-        def write(wire: bytes) -> bytes:
-            message = read(wire)
-            if field not in message:
-                return unset
-            alone = message_class()
-            alone[field] = message[field]
-            try:
-                if options["always_emit_implicit"]:
-                    # The fields beside it are written too, so its place in the text is not known.
-                    return msgspec.json.encode(msgspec.json.decode(show(alone))[key])
-                return show(alone)[prefix:-1]
-            except REFUSALS as error:
-                raise self._unwritable(message, error) from error
-
-        return write
-
-    def _unset_json(self, field: DescField, shape: ReplyShape, *, enum_numbers: bool) -> bytes:
-        """What a bare field shows when it is not set: its default, `{}`, `[]`, or null."""
-        plain = self._shapes.field(field)
-        if plain.is_map:
-            return b"{}"
-        if plain.repeated:
-            return b"[]"
-        if plain.message is not None:
-            return b"null" if plain.message.full_name in _OWN_FORM else b"{}"
-        if plain.enum is not None:
-            first = plain.enum.values[0]
-            if enum_numbers:
-                return msgspec.json.encode(first.number)
-            return msgspec.json.encode(shape.field(plain, first.name))
-        zero = _ZERO_JSON.get(plain.kind, b"0")
-        return msgspec.json.encode(shape.field(plain, msgspec.json.decode(zero)))
-
-    def restore_urls(self, message: Message, tree: Json) -> None:
-        """Put each `@type` back as the client wrote it; the codec wrote its own host."""
-        shape = message.desc()
-        if shape.type_name == "google.protobuf.Any":
-            self._restore_any(message, tree)
-            return
-        if shape.type_name in _OWN_FORM or not isinstance(tree, dict):
-            return
-        fields = {name: each for each in shape.fields for name in (each.name, each.json_name)}
-        for key, value in tree.items():
-            field = fields.get(key)
-            if field is None or value is None or field not in message:
-                continue
-            for each, part in _side_by_side(message[field], value):
-                if isinstance(each, Message):
-                    self.restore_urls(each, part)
-
-    def _restore_any(self, message: Any, tree: Json) -> None:
-        if not tree:
-            return
-        url = tree["@type"]
-        inner = self.message_class(url.rpartition("/")[2]).from_binary(message.value)
-        own_form = inner.desc().type_name in _OWN_FORM
-        self.restore_urls(inner, tree.get("value") if own_form else tree)
-        message.type_url, message.value = url, inner.to_binary()
-
-
-def _side_by_side(inner: Any, tree: Json) -> list[tuple[Any, Json]]:
-    """The messages of a field beside their parts of the JSON tree; a map keeps the text's order."""
-    if isinstance(inner, list):
-        return list(zip(inner, tree, strict=False))
-    if isinstance(inner, dict):
-        return list(zip(inner.values(), tree.values(), strict=False))
-    return [(inner, tree)]
-
 
 def _wire_reader(message_class: type[Message]) -> Callable[[bytes], Message]:
     from_binary = message_class.from_binary
     # An extension lies among the unknown fields; JSON shows those that the types name.
-    drops_unknown = not _is_extendable(message_class.desc())
+    drops_unknown = not is_extendable(message_class.desc())
 
     def read(wire: bytes) -> Message:
         try:
@@ -409,40 +295,3 @@ def _plain_first(convert: Convert, other: Callable[[bytes], bytes]) -> Callable[
 def _never(_octets: bytes) -> bytes | None:
     """In place of a plan where there is none."""
     return None
-
-
-def _is_extendable(desc: DescMessage) -> bool:
-    """Whether proto2 extensions may stand in this message, or in one below it."""
-    return any(each.proto.extension_range for each in _below(desc))
-
-
-def _has_rarities(desc: DescMessage) -> bool:
-    """Whether a plan would miss something: extensions, required fields, enum values with names of their own."""
-    return any(
-        each.proto.extension_range or any(map(_is_rare, each.fields)) for each in _below(desc)
-    )
-
-
-def _is_rare(field: DescField) -> bool:
-    names = [each for each in _held(field) if isinstance(each, DescEnum)]
-    return field.presence.name == "LEGACY_REQUIRED" or any(
-        value.json_name is not None for enum in names for value in enum.values
-    )
-
-
-def _below(desc: DescMessage) -> list[DescMessage]:
-    """A message and all that it may hold."""
-    found, seen = [desc], {desc.type_name}
-    # Grows while it is walked.
-    for here in found:
-        for field in here.fields:
-            for inner in _held(field):
-                if isinstance(inner, DescMessage) and inner.type_name not in seen:
-                    seen.add(inner.type_name)
-                    found.append(inner)
-    return found
-
-
-def _held(field: DescField) -> list[Any]:
-    value: Any = field.value
-    return [getattr(value, name, None) for name in ("message", "enum", "element", "value")]

@@ -6,15 +6,14 @@ A typed walk over a reply's JSON tree, taken only on routes that ask for it.
 from collections.abc import Callable
 
 from bff.core.exchange import Json
-from bff.core.schema import EnumType, Field, MessageType
+from bff.core.schema import LONG_KINDS, EnumType, Field, MessageType
 from bff.transcoding.enum_names import check_enums, short_names
 from bff.transcoding.exact_json import Resolve
 from bff.transcoding.scalars import WRAPPERS
 
 __all__ = ["ReplyShape"]
 
-_LONG = frozenset({"int64", "uint64", "sint64", "fixed64", "sfixed64"})
-_LONG_WRAPPERS = frozenset(name for name, kind in WRAPPERS.items() if kind in _LONG)
+_LONG_WRAPPERS = frozenset(name for name, kind in WRAPPERS.items() if kind in LONG_KINDS)
 # From here on a double, which is what JavaScript reads, is not exact.
 _EXACT = 2**53
 
@@ -69,7 +68,7 @@ class ReplyShape:
             return lambda tree: self.message(inner, tree)
         if enum is not None:
             return (lambda name: self._enum(enum, name)) if self._no_prefix else None
-        return _number if self._numbers and field.kind in _LONG else None
+        return _number if self._numbers and field.kind in LONG_KINDS else None
 
     def _enum(self, enum: EnumType, name: Json) -> Json:
         short = self._short.get(enum.full_name)

@@ -12,7 +12,7 @@ from typing import NamedTuple, get_args
 
 from msgspec import json
 
-from bff.core.schema import EnumType, Field, Kind, MessageType
+from bff.core.schema import LONG_KINDS, EnumType, Field, Kind, MessageType
 from bff.transcoding.enum_names import short_names
 from bff.transcoding.scalars import WRAPPERS
 
@@ -50,7 +50,6 @@ _FIELDS: dict[str, tuple[tuple[int, str, bool], ...]] = {
     "google.protobuf.Empty": (),
     **{name: ((1, kind, False),) for name, kind in WRAPPERS.items()},
 }
-_LONG = frozenset({"int64", "uint64", "sint64", "fixed64", "sfixed64"})
 # The bounds of a plan; what is beyond them is the codec's.
 _MOST_FIELDS, _MOST_NUMBER, _MOST_ONEOFS, _MOST_TYPES = 128, 511, 64, 10_000
 
@@ -203,7 +202,7 @@ def _is_foreign(field: Field) -> bool:
 
 
 def _zero_scalar(kind: str, *, long_numbers: bool) -> bytes:
-    if kind in _LONG:
+    if kind in LONG_KINDS:
         return b"0" if long_numbers else b'"0"'
     return {"string": b'""', "bytes": b'""', "bool": b"false", "double": b"0.0", "float": b"0.0"}.get(
         kind, b"0"

@@ -3,14 +3,11 @@
 They are read by their attributes only, so that the codec's library is imported in one place.
 """
 
-from typing import Any, get_args
+from typing import Any
 
-from bff.core.schema import EnumType, EnumValue, Field, Kind, MessageType
+from bff.core.schema import EnumType, EnumValue, Field, Kind, MessageType, kind_of
 
 __all__ = ["Shapes"]
-
-# By the numbers of FieldDescriptorProto.Type, from 1.
-_KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 class Shapes:
@@ -39,9 +36,9 @@ class Shapes:
     def field(self, desc: Any) -> Field:
         """One field of a message."""
         value = desc.value
-        kind, map_key, element = _KINDS[desc.proto.type - 1], None, None
+        kind, map_key, element = kind_of(desc.proto.type), None, None
         if hasattr(value, "key"):
-            map_key, element = _KINDS[value.key - 1], value.value
+            map_key, element = kind_of(value.key), value.value
             kind = _element_kind(element)
         elif hasattr(value, "element"):
             element = value.element
@@ -78,4 +75,4 @@ class Shapes:
 def _element_kind(element: Any) -> Kind:
     if hasattr(element, "fields"):
         return "message"
-    return "enum" if hasattr(element, "values") else _KINDS[element - 1]
+    return "enum" if hasattr(element, "values") else kind_of(element)
