@@ -1,7 +1,7 @@
 """The table of presets, and whose word about a switch holds."""
 
 from pathlib import Path
-from typing import Literal, get_args, get_origin
+from typing import Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 import pytest
@@ -15,6 +15,8 @@ from bff.config.presets import (
     switches_in_force,
 )
 from bff.config.switches import Metadata, Stream, Transcoding
+from bff.config.upstreams import Retry
+from bff.core.status import MASKED_CODES, Code
 from bff.transcoding.switches import Switches
 from tests.support.config_files import SHOP, lines, problems
 
@@ -108,6 +110,29 @@ def test_table_models_and_defaults_agree() -> None:
     assert msgspec.structs.asdict(Switches()) == strict
     assert {name: getattr(model, name) for name in PRESET_TABLE} == strict
     assert set(Transcoding.model_fields) - {"preset"} <= set(PRESET_TABLE)
+
+
+def words_of(annotation: object) -> set[object]:
+    """Every word of a Literal, wherever it stands within."""
+    if get_origin(annotation) is Literal:
+        return set(get_args(annotation))
+    return set[object]().union(*map(words_of, get_args(annotation)))
+
+
+# The switch show_errors takes any name of a code; the next test has those that may be written.
+@pytest.mark.parametrize("name", sorted(set(PRESET_TABLE) - {"show_errors"}))
+def test_a_switch_acts_on_every_word_that_may_be_written(name: str) -> None:
+    written = words_of(Transcoding.model_fields[name].annotation)
+
+    assert words_of(get_type_hints(Switches)[name]) == written
+
+
+def test_names_of_codes_are_those_of_the_table_of_codes() -> None:
+    hidden = words_of(Transcoding.model_fields["show_errors"].annotation)
+    retried = words_of(Retry.model_fields["codes"].annotation)
+
+    assert hidden == {code.name for code in MASKED_CODES}
+    assert retried == {code.name for code in Code if code is not Code.OK}
 
 
 @pytest.mark.parametrize("preset", PRESETS)
