@@ -3,8 +3,9 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bff.aggregate.build import JoinSpec, SourceSpec, build_plan
+from bff.aggregate.build import build_plan
 from bff.aggregate.plan import OnError, Plan, ReplyKey
+from bff.aggregate.specs import JoinSpec, SourceSpec
 from bff.config.aggregates import AggregateFile, OnErrorDefault, Source
 from bff.config.blocks import effective
 from bff.config.documents import Placed

@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from bff.aggregate.build import JoinSpec, PlanFault, SourceSpec, build_plan
+from bff.aggregate.build import build_plan
 from bff.aggregate.outcome import Outcome
 from bff.aggregate.plan import OnError, Plan
 from bff.aggregate.run import run_plan
+from bff.aggregate.specs import JoinSpec, PlanFault, SourceSpec
 from bff.core.errors import UpstreamError
 from bff.core.status import Code
 from bff.transform.expr import binding_fault, compile_expr

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from bff.aggregate.build import JoinSpec, SourceSpec
 from bff.aggregate.plan import OnError, Plan
+from bff.aggregate.specs import JoinSpec, SourceSpec
 from tests.support.aggregates import HOME_REPLY, home_specs, plan_of, try_plan
 from tests.support.shop_types import Shop, make_shop
 

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from bff.aggregate.build import JoinSpec, SourceSpec
 from bff.aggregate.merge import answer_of
 from bff.aggregate.outcome import Outcome
 from bff.aggregate.plan import OnError
+from bff.aggregate.specs import JoinSpec, SourceSpec
 from bff.core.errors import ClientError, GatewayError, UpstreamError
 from bff.core.status import Code
 from tests.support.aggregates import HOME_REPLY, Services, down, home_specs, plan_of, run
