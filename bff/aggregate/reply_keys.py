@@ -6,7 +6,7 @@ from bff.aggregate.plan import Attachment, ReplyKey, Spread
 from bff.aggregate.scope import Scope, leads_through
 from bff.aggregate.specs import Scalar
 from bff.core.expressions import Origin
-from bff.core.problems import nearest
+from bff.core.problems import did_you_mean
 from bff.core.schema import MessageType
 
 __all__ = ["Reply", "ReplyMaker", "places_of"]
@@ -49,8 +49,7 @@ class ReplyMaker:
     def _spread(self, source: str) -> None:
         message = self._scope.roots.get(source) if source in self._scope.names else None
         if not isinstance(message, MessageType):
-            known = nearest(source, self._scope.names)
-            hint = f"did you mean '{known}'?" if known else ""
+            hint = did_you_mean(source, self._scope.names)
             self._scope.fault("reply['...']", f"'{source}' is no source with a type", hint)
             return
         for field in message.fields:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from bff.aggregate.plan import Attachment
 from bff.aggregate.specs import Compile, PlanFault, RootType, Scalar, SourceSpec
 from bff.core.expressions import ExprError, Expression, Origin
-from bff.core.problems import nearest
+from bff.core.problems import did_you_mean
 from bff.core.schema import Field, MessageType
 
 __all__ = ["Scope", "leads_through"]
@@ -43,8 +43,7 @@ class Scope:
         """The field of this name; None and a fault if there is none."""
         field = message.by_name.get(name)
         if field is None:
-            known = nearest(name, [one.name for one in message.fields])
-            hint = f"did you mean '{known}'?" if known else ""
+            hint = did_you_mean(name, [one.name for one in message.fields])
             self.fault(path, f"{message.full_name} has no field '{name}'", hint)
         return field
 

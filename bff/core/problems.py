@@ -5,7 +5,7 @@ from difflib import get_close_matches
 
 from msgspec import Struct
 
-__all__ = ["Problem", "Where", "nearest"]
+__all__ = ["Problem", "Where", "did_you_mean", "nearest"]
 
 
 class Where(Struct, frozen=True):
@@ -43,3 +43,9 @@ def nearest(name: str, known: Iterable[str]) -> str:
     by_fold = {candidate.replace("_", "").lower(): candidate for candidate in known}
     found = get_close_matches(name.replace("_", "").lower(), by_fold, n=1, cutoff=0.6)
     return by_fold[found[0]] if found else ""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The hint for a name that is not known; an empty string if none is close enough to suggest."""
+    found = nearest(name, known)
+    return f"did you mean '{found}'?" if found else ""

@@ -9,7 +9,7 @@ from msgspec.json import encode
 
 from bff.core.exchange import Json
 from bff.core.joining import zero_key
-from bff.core.problems import nearest
+from bff.core.problems import did_you_mean
 from bff.core.schema import LONG_KINDS, Field, MessageType, Method
 from bff.gql.joins import JoinPlan, Run
 from bff.gql.naming import field_name
@@ -66,8 +66,7 @@ class JoinMaker:
         """The field, and the message whose type gets it; None and a fault if it cannot be."""
         parent = self._types.message_named(join.type)
         if parent is None:
-            known = nearest(join.type, self._types.output_names)
-            hint = f"did you mean '{known}'?" if known else ""
+            hint = did_you_mean(join.type, self._types.output_names)
             message = f"there is no type '{join.type}'"
             fault = SchemaFault(join.path, message, hint, is_missing_type=True)
             self._faults.found.append(fault)

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from bff.core.exchange import Json
 from bff.core.expressions import EvalError, Expression
-from bff.core.problems import nearest
+from bff.core.problems import did_you_mean
 from bff.core.schema import Field, MessageType, Method
 from bff.gql.input_trees import tree_of_input
 from bff.gql.joins import Run
@@ -177,8 +177,7 @@ class RootMaker:
         if page is None:
             return args, convert
         if page.arg not in args:
-            known = nearest(page.arg, args)
-            hint = f"did you mean '{known}'?" if known else ""
+            hint = did_you_mean(page.arg, args)
             self._faults.add(
                 f"{field.path}.list_size.arg", f"there is no argument '{page.arg}'", hint
             )

@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from bff.core.problems import nearest
+from bff.core.problems import did_you_mean
 from bff.core.schema import Field, MessageType
 
 __all__ = ["Faults", "SchemaFault"]
@@ -34,8 +34,7 @@ class Faults:
         """The field of this name, proto or JSON; None and a fault if there is none."""
         field = message.by_name.get(name)
         if field is None:
-            known = nearest(name, [one.name for one in message.fields])
-            hint = f"did you mean '{known}'?" if known else ""
+            hint = did_you_mean(name, [one.name for one in message.fields])
             self.add(path, f"{message.full_name} has no field '{name}'", hint)
         return field
 

@@ -5,15 +5,12 @@ gives a Node: the closure, the result's shape, and what it reads. Semantics are 
 own interpreter; only the reading of a message's fields differs (defaults, both spellings).
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from itertools import pairwise
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from msgspec import Struct
-
 from bff.core.exchange import Json
-from bff.core.expressions import ExprError, Origin
-from bff.core.problems import nearest
+from bff.core.expressions import ExprError
+from bff.core.problems import did_you_mean
 from bff.transform._expr_functions import (
     FUNCTION_NAMES,
     argument_fault,
@@ -23,10 +20,9 @@ from bff.transform._expr_functions import (
     signature_of,
     wanted_words,
 )
+from bff.transform._expr_parts import Node, chained, common, gathered, projected, said, shape_below
 from bff.transform._expr_steps import (
     Meter,
-    Step,
-    chain,
     comparer,
     field_getter,
     filterer,
@@ -49,31 +45,7 @@ from bff.transform.shapes import (
     with_origin,
 )
 
-__all__ = ["Compiler", "Node"]
-
-
-Taint = frozenset[Origin]
-_NOTHING: Taint = frozenset()
-
-
-class Node(Struct, kw_only=True):
-    """A compiled part. `read` is what it reads beside its own result; `outs` are places and their reads."""
-
-    step: Step
-    shape: Shape
-    read: Taint = _NOTHING
-    needs: frozenset[str] = frozenset()
-    parts: tuple[tuple[str, Taint], ...] = ()
-
-    @property
-    def taint(self) -> Taint:
-        """Everything the result depends on."""
-        return self.read | {self.shape.origin} if self.shape.origin else self.read
-
-    @property
-    def outs(self) -> tuple[tuple[str, Taint], ...]:
-        """Places of the result and what each reads."""
-        return self.parts or (("", self.taint),)
+__all__ = ["Compiler"]
 
 
 class Compiler:
@@ -130,9 +102,9 @@ class Compiler:
             case "object":
                 return self._object_field(name, shape)
             case "any" | "null":
-                return Node(step=getter(name, None), shape=_below(ANY, shape, name))
+                return Node(step=getter(name, None), shape=shape_below(ANY, shape, name))
             case "map":
-                return Node(step=getter(name, None), shape=_below(item_of(shape), shape, name))
+                return Node(step=getter(name, None), shape=shape_below(item_of(shape), shape, name))
             case "list":
                 hint = f"write [].{name}"
                 raise self._error(f"'{name}' is read from a list", hint)
@@ -144,16 +116,16 @@ class Compiler:
         assert message is not None
         field = message.by_name.get(name)
         if field is None:
-            hint = _meant(name, [*(one.name for one in message.fields), *message.by_name])
+            hint = did_you_mean(name, [*(one.name for one in message.fields), *message.by_name])
             raise self._error(f"{message.full_name} has no field '{name}'", hint)
-        below = _below(shape_of_field(field), shape, field.json_name)
+        below = shape_below(shape_of_field(field), shape, field.json_name)
         return Node(step=field_getter(field), shape=below)
 
     def _object_field(self, name: str, shape: Shape) -> Node:
         fields = shape.fields or {}
         below = fields.get(name)
         if below is None:
-            raise self._error(f"there is no '{name}' here", _meant(name, fields))
+            raise self._error(f"there is no '{name}' here", did_you_mean(name, fields))
         # Only the scope's own names are roots; those of a `{..}` lead on to where they came from.
         needs = frozenset({name}) if below.origin == (name,) else frozenset()
         return Node(step=getter(name, None), shape=below, needs=needs)
@@ -174,7 +146,7 @@ class Compiler:
         links: list[Node] = []
         for child in node["children"]:
             links.append(self._compile(child, links[-1].shape if links else shape))
-        return _chained(links)
+        return chained(links)
 
     def _compile_index(self, node: dict[str, Any], shape: Shape) -> Node:
         self._require_list(shape, f"[{node['value']}]")
@@ -207,7 +179,7 @@ class Compiler:
         base = self._compile(node["children"][0], shape)
         self._require_list(base.shape, "[*]")
         right = self._compile(node["children"][1], item_of(base.shape))
-        return _projected(base, right, projector(base.step, right.step))
+        return projected(base, right, projector(base.step, right.step))
 
     def _compile_values(self, node: dict[str, Any], shape: Shape) -> Node:
         base = self._compile(node["children"][0], shape)
@@ -215,14 +187,14 @@ class Compiler:
             raise self._error(f"'*' is read from {base.shape.words}")
         item = item_of(base.shape) if base.shape.kind == "map" else ANY
         right = self._compile(node["children"][1], with_origin(item, base.shape.origin))
-        return _projected(base, right, value_projector(base.step, right.step))
+        return projected(base, right, value_projector(base.step, right.step))
 
     def _compile_filter(self, node: dict[str, Any], shape: Shape) -> Node:
         base = self._compile(node["children"][0], shape)
         self._require_list(base.shape, "[?..]")
         condition = self._compile(node["children"][2], item_of(base.shape))
         right = self._compile(node["children"][1], item_of(base.shape))
-        done = _projected(base, right, filterer(base.step, condition.step, right.step))
+        done = projected(base, right, filterer(base.step, condition.step, right.step))
         return Node(
             step=done.step,
             shape=done.shape,
@@ -251,7 +223,7 @@ class Compiler:
             meter.spend(len(steps))
             return {name: make(value, meter) for name, make in steps}
 
-        made = _gathered(step, [part for _, part in parts])
+        made = gathered(step, [part for _, part in parts])
         made.shape = object_of({name: part.shape for name, part in parts})
         made.parts = tuple(
             (f".{name}{place}", taint) for name, part in parts for place, taint in part.outs
@@ -268,7 +240,7 @@ class Compiler:
             meter.spend(len(steps))
             return [make(value, meter) for make in steps]
 
-        made = _gathered(step, parts)
+        made = gathered(step, parts)
         kinds = {part.shape.kind for part in parts}
         item = with_origin(parts[0].shape, ()) if len(kinds) == 1 else ANY
         made.shape = Shape(kind="list", item=item)
@@ -286,7 +258,7 @@ class Compiler:
 
         return Node(
             step=step,
-            shape=_common(left.shape, right.shape),
+            shape=common(left.shape, right.shape),
             read=left.taint | right.taint,
             needs=left.needs & right.needs,
         )
@@ -299,14 +271,14 @@ class Compiler:
             found = left_step(value, meter)
             return found if is_false(found) else right_step(value, meter)
 
-        made = _gathered(step, [left, right])
-        made.shape = _common(left.shape, right.shape)
+        made = gathered(step, [left, right])
+        made.shape = common(left.shape, right.shape)
         return made
 
     def _compile_not(self, node: dict[str, Any], shape: Shape) -> Node:
         inner = self._compile(node["children"][0], shape)
         inner_step = inner.step
-        made = _gathered(lambda value, meter: is_false(inner_step(value, meter)), [inner])
+        made = gathered(lambda value, meter: is_false(inner_step(value, meter)), [inner])
         made.shape = BOOLEAN
         return made
 
@@ -315,7 +287,7 @@ class Compiler:
         self._check_comparison(left, right)
         self._check_comparison(right, left)
         step = comparer(node["value"], left.step, right.step)
-        made = _gathered(step, [left, right])
+        made = gathered(step, [left, right])
         made.shape = BOOLEAN
         return made
 
@@ -323,21 +295,21 @@ class Compiler:
         if one.shape.kind == "int64" and other.shape.kind == "number":
             hint = f"write to_number({one.shape.origin[-1] if one.shape.origin else '..'})"
             message = (
-                f"{_said(one)} is a 64-bit integer, which is text here, and never equals a number"
+                f"{said(one)} is a 64-bit integer, which is text here, and never equals a number"
             )
             raise self._error(message, hint)
         if one.shape.kind == "enum" and other.shape.kind == "string" and not other.taint:
             literal = other.step(None, Meter(0))
             if isinstance(literal, str) and literal not in one.shape.names:
-                message = f"{_said(one)} is never '{literal}'"
-                raise self._error(message, _meant(literal, one.shape.names))
+                message = f"{said(one)} is never '{literal}'"
+                raise self._error(message, did_you_mean(literal, one.shape.names))
 
     # Functions
 
     def _compile_function(self, node: dict[str, Any], shape: Shape) -> Node:
         name = node["value"]
         if name not in FUNCTION_NAMES:
-            raise self._error(f"there is no function '{name}'", _meant(name, FUNCTION_NAMES))
+            raise self._error(f"there is no function '{name}'", did_you_mean(name, FUNCTION_NAMES))
         children = node["children"]
         arguments = self._arguments(name, children, shape)
         steps = tuple(
@@ -349,7 +321,7 @@ class Compiler:
             meter.spend(1)
             return call_function(name, [make(value, meter) for make in steps])
 
-        made = _gathered(step, arguments)
+        made = gathered(step, arguments)
         if name == "not_null":
             made.needs = frozenset.intersection(*(argument.needs for argument in arguments))
         elif name == "type":
@@ -370,7 +342,7 @@ class Compiler:
                 raise self._error(f"argument {index + 1} of {name}() is {wanted_words(wanted)}")
             if child["type"] != "expref":
                 done[index] = self._compile(child, shape)
-                wrong = argument_fault(name, wanted, done[index].shape, _said(done[index]))
+                wrong = argument_fault(name, wanted, done[index].shape, said(done[index]))
                 if wrong:
                     raise self._error(*wrong)
         items = next((item_of(node.shape) for node in done.values()), ANY)
@@ -378,63 +350,3 @@ class Compiler:
             if child["type"] == "expref":
                 done[index] = self._compile(child["children"][0], items)
         return [done[index] for index in range(len(children))]
-
-
-def _said(node: Node) -> str:
-    return ".".join(node.shape.origin) or "the value"
-
-
-def _meant(name: str, known: Iterable[str]) -> str:
-    found = nearest(name, known)
-    return f"did you mean '{found}'?" if found else ""
-
-
-def _common(left: Shape, right: Shape) -> Shape:
-    if left.kind == "null":
-        return right
-    if right.kind in {left.kind, "null"}:
-        return left
-    return ANY
-
-
-def _below(shape: Shape, parent: Shape, name: str) -> Shape:
-    return with_origin(shape, (*parent.origin, name)) if parent.origin else shape
-
-
-def _gathered(step: Step, parts: list[Node]) -> Node:
-    """A node that reads all of its parts and needs what any of them needs."""
-    return Node(
-        step=step,
-        shape=ANY,
-        read=_NOTHING.union(*(part.taint for part in parts)),
-        needs=frozenset().union(*(part.needs for part in parts)),
-    )
-
-
-def _chained(links: list[Node]) -> Node:
-    """Each link reads what the one before it gave."""
-    read, needs = links[0].read, links[0].needs
-    for left, right in pairwise(links):
-        # A literal after a pipe shows nothing of its left, but still asked for it.
-        read |= right.read if right.taint else left.taint
-        needs |= right.needs if not left.shape.origin else frozenset()
-    return Node(
-        step=chain([link.step for link in links]),
-        shape=links[-1].shape,
-        read=read,
-        needs=needs,
-        parts=links[-1].parts,
-    )
-
-
-def _projected(base: Node, right: Node, step: Step) -> Node:
-    whole = base.taint
-    parts = (("", whole), *((f"[]{place}", taint) for place, taint in right.parts))
-    item = right.shape
-    return Node(
-        step=step,
-        shape=Shape(kind="list", item=item, origin=item.origin),
-        read=base.read | right.read,
-        needs=base.needs,
-        parts=parts if right.parts else (),
-    )
