@@ -110,7 +110,7 @@ def test_broad_excepts_stand_where_they_may() -> None:
         "bff/pipeline/run.py",
         "bff/pipeline/frames.py",
         "bff/app.py",
-        "bff/node.py",
+        "bff/node/node.py",
         "bff/auth/jwks.py",
         "bff/control/type_refresh.py",
         "bff/wire/grpcio.py",
@@ -154,7 +154,7 @@ def test_late_imports_point_down_too() -> None:
     assert set(named) == {
         "bff/cli/__init__.py",
         "bff/fronts/listener.py",
-        "bff/node.py",
+        "bff/node/process.py",
         "bff/ratelimit/redis_opening.py",
     }
     assert all(named.values())

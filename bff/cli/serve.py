@@ -20,7 +20,8 @@ from bff.core.errors import ConfigError
 from bff.fronts.listen_ports import free_port, why_not_bindable
 from bff.fronts.listener import check_tls
 from bff.fronts.listener_settings import ListenerSettings, ListenerTls
-from bff.node import Checked, NodeSettings, run_node
+from bff.node.node import Checked, NodeSettings
+from bff.node.process import run_node
 from bff.ratelimit.redis_opening import load_redis
 from bff.ratelimit.shared_store import create_table
 from bff.snapshot.moved_switches import switch_texts

@@ -8,7 +8,7 @@ from bff.core.expressions import Origin
 from bff.transform._expr_steps import Step, chain
 from bff.transform.shapes import ANY, Shape, with_origin
 
-__all__ = ["Node", "Taint", "below", "chained", "common", "gathered", "projected", "said"]
+__all__ = ["Node", "Taint", "chained", "common", "gathered", "projected", "said", "shape_below"]
 
 # Paths that something depends on.
 Taint = frozenset[Origin]

@@ -1,0 +1,1 @@
+"""The process around the workers: what it knows of them, and how it starts and ends."""
