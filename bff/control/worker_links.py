@@ -80,7 +80,9 @@ class WorkerLinks:
     def _forget(self, worker: Worker) -> None:
         del self._workers[worker.pid]
         for waiting in worker.answers.values():
-            waiting.cancel()
+            # Not cancelled: that would end whoever waits for the reload, the watch on files too.
+            if not waiting.done():
+                waiting.set_exception(LinkClosed())
         self._gone(worker.pid)
 
     async def reload(self) -> list[Loaded]:

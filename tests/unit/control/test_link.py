@@ -1,11 +1,10 @@
 """Frames between a node and its workers, over memory."""
 
-import asyncio
-
 import msgspec
 import pytest
 
-from bff.control.link import Drain, Hello, Link, LinkClosed, Loaded, Message, Reload, WorkerState
+from bff.control.link import Drain, Hello, LinkClosed, Loaded, Message, Reload, WorkerState
+from tests.support.memory_link import Written, framed, link
 
 MESSAGES: list[Message] = [
     Hello(7),
@@ -16,35 +15,6 @@ MESSAGES: list[Message] = [
     Loaded(4, ok=False, version="abc", problems=("a.yaml:1:1: no", "é" * 1_000)),
     Drain(),
 ]
-
-
-class Written:
-    """A StreamWriter that keeps what it is given."""
-
-    def __init__(self, error: OSError | None = None) -> None:
-        self.octets = b""
-        self._error = error
-
-    def write(self, octets: bytes) -> None:
-        self.octets += octets
-
-    async def drain(self) -> None:
-        if self._error is not None:
-            raise self._error
-
-
-def link(octets: bytes = b"", *, written: Written | None = None) -> Link:
-    reader = asyncio.StreamReader()
-    reader.feed_data(octets)
-    reader.feed_eof()
-    return Link(reader, written or Written())  # type: ignore[arg-type] # write and drain are all it uses
-
-
-async def framed(*messages: Message) -> bytes:
-    written = Written()
-    for message in messages:
-        await link(written=written).send(message)
-    return written.octets
 
 
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda m: type(m).__name__)
