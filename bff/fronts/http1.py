@@ -22,6 +22,10 @@ __all__ = ["Http1Protocol", "Http1Settings", "Site"]
 
 # What a head may take before it is complete; the door judges complete ones more closely.
 _HEAD_MAX_BYTES: Final = 64 * 1024
+# What may stand about a body beside it: chunk sizes and extensions, fields behind it. An octet of the
+# body makes up for so many, the least chunk having five.
+_FRAMING_MAX_BYTES: Final = 64 * 1024
+_FRAMING_PER_BYTE: Final = 8
 # Octets of a body that wait for a reader; above it the socket is left alone.
 _BODY_HELD_BYTES: Final = 64 * 1024
 # Requests that wait for their turn: with a few the socket is still read, to hear of a client that leaves.
@@ -32,6 +36,11 @@ _LINGER_BYTES: Final = 1024 * 1024
 _LINGER_S: Final = 2.0
 # Unsent octets that no one takes.
 _STALL_S: Final = 30.0
+
+# What tells where a body ends (RFC 9112 6.3).
+_ENDS_BODY: Final = frozenset({b"content-length", b"transfer-encoding"})
+# llhttp knows of more: 0.9 is a request line without a version.
+_VERSIONS: Final = frozenset({"1.0", "1.1"})
 
 # A token (RFC 9110 5.6.2), at the beginning of a request line.
 _METHOD: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}) ").match
@@ -97,6 +106,7 @@ class Http1Protocol(asyncio.Protocol):
     __slots__ = (
         "_ahead",
         "_current",
+        "_framing_bytes",
         "_head_bytes",
         "_headers",
         "_idle_since_s",
@@ -112,6 +122,7 @@ class Http1Protocol(asyncio.Protocol):
         "_paused_s",
         "_peer",
         "_reading",
+        "_resumed",
         "_room",
         "_scheme",
         "_site",
@@ -132,10 +143,14 @@ class Http1Protocol(asyncio.Protocol):
         self._head_bytes = 0
         self._target = b""
         self._headers: Pairs = []
+        # What of a body's octets was not the body itself.
+        self._framing_bytes = 0
         # Fields that this connection is likely to send again.
         self._known: KnownFields | None = None
         self._known_body: KnownBodyFields | None = None
-        # Its method, where the parser does not know it.
+        # Read on behind an upgrade that was not taken.
+        self._resumed: Http1Exchange | None = None
+        # The method, where the parser does not know it.
         self._odd_method = ""
         # The request that is being answered; the one whose body is being read; those after it.
         self._current: Http1Exchange | None = None
@@ -204,22 +219,50 @@ class Http1Protocol(asyncio.Protocol):
         """Feed the parser; False if there is no more to be done with what it found."""
         # What ends a body is no beginning of a request, though it look like one.
         was_amid = self._in_head or self._incoming is not None
+        self._framing_bytes += len(data)
         try:
-            self._parser.feed_data(data)
+            if not self._feed(data):
+                return False
+            if self._incoming is None or self._framing_bytes <= _FRAMING_MAX_BYTES:
+                # No body saves up for the octets that follow it.
+                self._framing_bytes = max(self._framing_bytes, 0)
+                return True
         except httptools.HttpParserInvalidMethodError:
-            if was_amid or not self._feed_odd_method(data):
-                self._refuse_malformed()
-                return False
-        except httptools.HttpParserUpgrade as upgrade:
-            if self._hand_over(data[upgrade.args[0] :]):
-                return False
-            # The upgrade is not taken, so the request is answered as it stands, and nothing after it
-            # would be HTTP any more (RFC 9110 7.8).
-            self._read_no_more()
+            if not was_amid and self._feed_odd_method(data):
+                return True
         except httptools.HttpParserError:
-            self._refuse_malformed()
-            return False
-        return True
+            pass
+        self._refuse_malformed()
+        return False
+
+    def _feed(self, data: bytes) -> bool:
+        """As `_parse`. Raises HttpParserError.
+
+        A request with an upgrade that nobody takes is one like any other (RFC 9110 7.8): it may have a
+        body, and others may follow.
+        """
+        while True:
+            try:
+                self._parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                data = data[upgrade.args[0] :]
+            else:
+                return True
+            if self._hand_over(data):
+                return False
+            if self._lingers_s or self._ahead[-1].method == "CONNECT":
+                # Nothing after it would be HTTP any more.
+                self._read_no_more()
+                return True
+            self._read_past_upgrade(self._ahead[-1])
+
+    def _read_past_upgrade(self, exchange: Http1Exchange) -> None:
+        """Go on behind the fields of a request, where the parser would not: with one that knows of no upgrade."""
+        exchange.is_complete = False
+        self._resumed = exchange
+        self._parser = httptools.HttpRequestParser(self)
+        lines = [b"%b: %b\r\n" % pair for pair in exchange.headers.raw if pair[0] in _ENDS_BODY]
+        self._parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n" % b"".join(lines))
 
     def _read_known(self, data: bytes) -> bool:
         """Read a request whose fields are those of one before it on this connection; False: it is another."""
@@ -265,6 +308,9 @@ class Http1Protocol(asyncio.Protocol):
         if self._current is not None or len(self._ahead) != 1:
             return False
         exchange = self._ahead[0]
+        if exchange.method != "GET" or any(name in _ENDS_BODY for name, _ in exchange.headers.raw):
+            # Where a body ends, the other protocol could see another way.
+            return False
         after = self._site.upgraded(exchange)
         if after is None:
             return False
@@ -288,14 +334,10 @@ class Http1Protocol(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._odd_method = found[1].decode("ascii")
         try:
-            self._parser.feed_data(b"POST" + data[found.end(1) :])
-        except httptools.HttpParserUpgrade:
-            # Not taken, and nothing after it would be HTTP any more (RFC 9110 7.8).
-            self._read_no_more()
+            return self._feed(b"POST" + data[found.end(1) :])
         except httptools.HttpParserError:
             self._odd_method = ""
             return False
-        return True
 
     def pause_writing(self) -> None:
         """The client takes less than it is sent."""
@@ -315,6 +357,7 @@ class Http1Protocol(asyncio.Protocol):
     def on_message_begin(self) -> None:
         self._in_head = True
         self._head_bytes = 0
+        self._framing_bytes = 0
         self._target = b""
         self._headers = []
 
@@ -322,11 +365,24 @@ class Http1Protocol(asyncio.Protocol):
         self._target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.append((name.lower(), value))
+        # Fields behind a body are let go: none that we read may come there (RFC 9110 6.5.1).
+        if self._in_head:
+            # Tabs, too, are no part of a value (RFC 9110 5.5), which llhttp leaves behind it.
+            self._headers.append((name.lower(), value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
         self._in_head = False
+        if self._resumed is not None:
+            self._incoming, self._resumed = self._resumed, None
+            return
         parser = self._parser
+        protocol = parser.get_http_version()
+        # The parser takes what is raised here for a fault of the octets.
+        if protocol not in _VERSIONS:
+            raise ValueError(protocol)
+        if protocol == "1.0" and any(name == b"transfer-encoding" for name, _ in self._headers):
+            # Those who know 1.0 alone see no end of it, or another one (RFC 9112 6.1).
+            raise ValueError("a transfer coding in HTTP/1.0")
         exchange = Http1Exchange(self, self._site.now_s)
         exchange.method = self._odd_method or parser.get_method().decode("ascii")
         self._odd_method = ""
@@ -334,9 +390,9 @@ class Http1Protocol(asyncio.Protocol):
         exchange.headers = Headers(self._headers)
         exchange.peer = self._peer
         exchange.scheme = self._scheme
-        exchange.protocol = parser.get_http_version()
+        exchange.protocol = protocol
         # HTTP/1.0 clients that would keep the connection are rare enough to be told to come again.
-        exchange.keeps_alive = parser.should_keep_alive() and exchange.protocol == "1.1"
+        exchange.keeps_alive = parser.should_keep_alive() and protocol == "1.1"
         if len(self._ahead) >= _AHEAD_MAX:
             # Dropped unanswered, which a client that sends ahead has to expect (RFC 9112 9.3.2).
             self._read_no_more()
@@ -345,6 +401,7 @@ class Http1Protocol(asyncio.Protocol):
         self._ahead.append(exchange)
 
     def on_body(self, body: bytes) -> None:
+        self._framing_bytes -= (1 + _FRAMING_PER_BYTE) * len(body)
         exchange = self._incoming
         if exchange is not None and exchange.take(body) > _BODY_HELD_BYTES:
             self._pause()

@@ -14,7 +14,7 @@ from bff.fronts.http1_exchange import Http1Exchange
 from bff.fronts.websocket_protocol import SocketProtocol
 from tests.support.virtual_loop import run_virtual
 
-__all__ = ["HTTP1_SEEDS", "SOCKET_SEEDS", "http1", "sockets"]
+__all__ = ["HTTP1_SEEDS", "SOCKET_SEEDS", "http1", "requests_of", "sockets"]
 
 _USUAL = b"GET /v1/orders/7?view=FULL HTTP/1.1\r\nhost: a\r\naccept: */*\r\n\r\n"
 HTTP1_SEEDS = (
@@ -116,11 +116,11 @@ def http1(raw: bytes) -> None:
         return
     step, text = raw[0] + 1, raw[1:]
 
-    whole = _requests([text])
+    whole = requests_of([text])
 
     # Between requests too: so it is that a connection's fields are found again.
     for reads in ([text[at : at + step] for at in range(0, len(text), step)], _by_heads(text)):
-        other = _requests(reads)
+        other = requests_of(reads)
         shared = min(len(whole), len(other))
         if all(one[0] in _METHODS for one in whole + other):
             assert whole == other
@@ -132,7 +132,8 @@ def _by_heads(text: bytes) -> list[bytes]:
     return [*(head + b"\r\n\r\n" for head in heads), last]
 
 
-def _requests(reads: list[bytes]) -> list[Any]:
+def requests_of(reads: list[bytes]) -> list[Any]:
+    """The whole requests that a connection makes of these reads: method, path, query, fields, version, body."""
     site, wire = _Site(), _Wire()
     connection = Http1Protocol(site, cast("asyncio.AbstractEventLoop", None))
     connection.connection_made(wire)

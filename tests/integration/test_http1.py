@@ -286,6 +286,10 @@ MALFORMED = {
     b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     "chunked not last": b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked, gzip\r\n\r\n",
     "bad chunk size": b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    "chunked in HTTP/1.0": b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "no version": b"GET /\r\nHost: x\r\n\r\n",
+    "no space before the version": b"GET /HTTP/1.1\r\nHost: x\r\n\r\n",
+    "a version without its preface": b"GET / HTTP/2.0\r\nHost: x\r\n\r\n",
     "version": b"GET / HTTP/3.7\r\nHost: x\r\n\r\n",
     "space in the target": b"GET /a b HTTP/1.1\r\nHost: x\r\n\r\n",
     "nameless field": b"GET / HTTP/1.1\r\n: x\r\n\r\n",
@@ -331,6 +335,67 @@ async def test_a_body_that_breaks_off_never_counts_as_whole(echo: Echo) -> None:
 
     assert echo.seen == []
     assert echo.exchanges[0].gone
+
+
+TRAILED = (
+    b"POST /c HTTP/1.1\r\nHost: x\r\nX-A:  b \t\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n0\r\n"
+    b"Authorization: Bearer a.b.c\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n"
+)
+
+
+@pytest.mark.rule("edge.4")
+async def test_fields_behind_a_body_are_none_of_the_requests(echo: Echo) -> None:
+    """RFC 9110 6.5.1: a proxy before us may have judged the head alone. However they come."""
+    for cut in (len(TRAILED), TRAILED.index(b"0\r\nAuth"), TRAILED.index(b"2.1")):
+        client = await Client.connect(echo)
+        client.send(TRAILED[:cut])
+        await asyncio.sleep(0)
+        client.send(TRAILED[cut:] + GET)
+        assert (await client.reply())[0] == 200
+        assert (await client.reply())[0] == 200
+        await client.close()
+
+    assert [seen[3] for seen in echo.seen[::2]] == [b"he"] * 3
+    for exchange in echo.exchanges[::2]:
+        assert exchange.headers.raw == [
+            (b"host", b"x"),
+            (b"x-a", b"b"),
+            (b"transfer-encoding", b"chunked"),
+        ]
+
+
+ENDLESS = {
+    "a chunk extension": (b"2;", b"a" * 4096),
+    "a field behind the body": (b"0\r\nX: ", b"a" * 4096),
+    "fields behind the body": (b"0\r\n", b"X-A: b\r\n" * 512),
+    "the size of a chunk": (b"", b"0" * 4096),
+    "extensions of small chunks": (b"", (b"1;" + b"a" * 500 + b"\r\nx\r\n") * 8),
+}
+
+
+@pytest.mark.rule("edge.4")
+@pytest.mark.parametrize("kind", ENDLESS)
+async def test_what_stands_about_a_body_is_bounded(echo: Echo, kind: str) -> None:
+    begin, more = ENDLESS[kind]
+    client = await Client.connect(echo)
+
+    client.send(b"POST /c HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + begin)
+    for _ in range(64):
+        client.send(more)
+    await client.all()
+
+    assert echo.seen == []
+    assert all(exchange.gone for exchange in echo.exchanges)
+
+
+async def test_small_chunks_may_be_many(echo: Echo) -> None:
+    client = await Client.connect(echo)
+
+    client.send(b"POST /c HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+    client.send(b"1\r\nx\r\n" * 50_000 + b"0\r\n\r\n")
+
+    assert (await client.reply())[0] == 200
+    assert echo.seen == [("POST", b"/c", b"", b"x" * 50_000)]
 
 
 @pytest.mark.rule("edge.2")
@@ -533,18 +598,69 @@ async def test_a_client_that_leaves_ends_its_request_at_once(echo: Echo) -> None
     assert len(echo.exchanges) == 1
 
 
-@pytest.mark.parametrize("method", [b"GET", b"BREW"])
-async def test_an_upgrade_that_nobody_takes_is_ignored(echo: Echo, method: bytes) -> None:
-    """RFC 9110 7.8; what follows is not HTTP any more for all we know, so the connection ends."""
+UPGRADE = b"Host: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+
+
+@pytest.mark.rule("edge.4")
+@pytest.mark.parametrize("method", [b"GET", b"POST"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\r\n",
+        b"Content-Length: 5\r\n\r\nhello",
+        b"Transfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n",
+    ],
+    ids=["no body", "length", "chunked"],
+)
+async def test_an_upgrade_that_nobody_takes_is_ignored(
+    echo: Echo, method: bytes, body: bytes
+) -> None:
+    """RFC 9110 7.8: the request is one like any other, with its body, and so are those after it.
+
+    `curl --http2` sends it so, with whatever it posts.
+    """
+    octets = method + b" /a HTTP/1.1\r\n" + UPGRADE + body
+    odd = b"BREW" + octets[len(method) :]
+    expected = (method.decode(), b"/a", b"", b"hello" if b"h" in body else b"")
+    for cut in range(len(octets)):
+        client = await Client.connect(echo)
+        client.send(octets[:cut])
+        await asyncio.sleep(0)
+        client.send(octets[cut:] + octets)
+        for _ in range(2):
+            status, headers, _ = await client.reply()
+            assert (status, b"connection" in headers) == (200, False)
+        # Of a method that llhttp does not know, too.
+        client.send(odd)
+        assert (await client.reply())[0] == 200
+        client.send(GET)
+        assert (await client.reply())[0] == 200
+        await client.close()
+
+        assert echo.seen == [expected, expected, ("BREW", *expected[1:]), THREE[0]]
+        echo.seen.clear()
+
+
+async def test_a_request_with_a_body_is_never_handed_over(echo: Echo) -> None:
+    """Two protocols could see its end in two places."""
+    echo.after = Parrot()
     client = await Client.connect(echo)
 
-    head = b" /a HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
-    client.send(method + head + GET)
+    client.send(b"GET /a HTTP/1.1\r\n" + UPGRADE + b"Content-Length: 5\r\n\r\nhello")
+
+    assert (await client.reply())[0] == 200
+    assert echo.seen == [("GET", b"/a", b"", b"hello")]
+
+
+async def test_nothing_behind_a_connect_is_a_request(echo: Echo) -> None:
+    client = await Client.connect(echo)
+
+    client.send(b"CONNECT x:1 HTTP/1.1\r\nHost: x:1\r\n\r\n" + GET)
     status, headers, _ = await client.reply()
 
     assert (status, headers[b"connection"]) == (200, b"close")
     assert await client.is_closed()
-    assert len(echo.seen) == 1
+    assert [seen[0] for seen in echo.seen] == ["CONNECT"]
 
 
 async def test_an_upgrade_that_is_taken_hands_the_connection_over(echo: Echo) -> None:

@@ -47,7 +47,8 @@ class Parsed:
         self.target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.pairs.append((name.lower(), value))
+        # OWS is no part of a value (RFC 9110 5.5); llhttp leaves it at the end.
+        self.pairs.append((name.lower(), value.rstrip(b" \t")))
 
     def on_body(self, body: bytes) -> None:
         self.body += body
