@@ -195,7 +195,7 @@ async def test_late_frames_of_a_stream_given_up_are_read_over() -> None:
         await fine(peer)
 
     async with H2Server(script) as server, lane_to(server.address) as lane:
-        error = fault(await ending(lane, deadline_s=soon_s(0.1)))
+        error = fault(await ending(lane, deadline_s=soon_s(0.5)))
         end = await ending(lane, b"next")
 
     assert (error.reason, error.code) == ("TIMEOUT", Code.DEADLINE_EXCEEDED)
@@ -219,7 +219,7 @@ async def test_late_frames_are_errors_once_two_seconds_and_a_thousand_streams_ha
             peer.send(data(1, b"late") if message == b"now" else reply(stream_id, message))
 
     async with H2Server(script) as server, lane_to(server.address) as lane:
-        fault(await ending(lane, deadline_s=soon_s(0.05)))
+        fault(await ending(lane, deadline_s=soon_s(0.5)))
         for _ in range(1_001):
             assert isinstance(await ending(lane, b"next"), UnaryReply)
         assert isinstance(await ending(lane, b"wait"), UnaryReply)
@@ -461,7 +461,7 @@ async def test_a_block_that_plays_tricks_gives_a_status(name: str, late: bool) -
             peer.send(frame(HEADERS, END_HEADERS, stream_id, raw))
 
     async with H2Server(script) as server, lane_to(server.address) as lane:
-        wait_s = 0.05 if late else 10.0
+        wait_s = 0.25 if late else 10.0
         error = fault(await ending(lane, b"odd", deadline_s=soon_s(wait_s)))
         async with asyncio.timeout(10.0):
             while not isinstance(end := await ending(lane, b"fine"), UnaryReply):

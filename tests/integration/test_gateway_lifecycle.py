@@ -14,6 +14,12 @@ from tests.support.gateway import GatewayProcess, bearer, reason_of, sample_file
 from tests.support.samples import SampleServices
 
 HANG = {"x-fault": "hang"}
+# A call ends by what is tested, not by a deadline.
+PATIENT = {
+    **ROOMY,
+    "upstreams": {"catalog": {"timeout": "30s", "breaker": "off"}},
+    "deadline": "30s",
+}
 
 
 # Start
@@ -89,7 +95,7 @@ async def test_a_drain_lets_running_requests_finish(
     shop: SampleServices, samples: SampleServices, tokens: Tokens, tmp_path: Path
 ) -> None:
     """Unready first, then the request in flight gets its 200, then exit 0 and nobody is left."""
-    changes = {**ROOMY, "gateway": {"drain": {"grace": "20s"}}}
+    changes = {**PATIENT, "gateway": {"drain": {"grace": "20s"}}}
     who = bearer(await tokens.of("premium"))
     with GatewayProcess(tmp_path, shop, changes=changes) as gateway:
         family = gateway.family()
@@ -132,12 +138,7 @@ async def test_what_does_not_finish_is_cut_in_the_end(
     shop: SampleServices, samples: SampleServices, tmp_path: Path
 ) -> None:
     """Beyond `drain.finish` a hanging request is given up, at the service too, and told; idle ones delay nothing."""
-    changes = {
-        **ROOMY,
-        "gateway": {"drain": {"finish": "1s"}},
-        "upstreams": {"catalog": {"timeout": "30s", "breaker": "off"}},
-        "deadline": "30s",
-    }
+    changes = {**PATIENT, "gateway": {"drain": {"finish": "1s"}}}
     with GatewayProcess(tmp_path, shop, changes=changes) as gateway:
         family = gateway.family()
         async with gateway.client() as http, gateway.client() as idle:
@@ -163,7 +164,7 @@ async def test_a_killed_node_leaves_nobody_behind(
         family = gateway.family()
         async with gateway.client() as http:
             asking = asyncio.create_task(http.get("/v1/products/p-1", headers=HANG))
-            await samples.wait_calls("catalog", "GetProduct", lambda c: c.in_flight == 1)
+            await samples.wait_calls("catalog", "GetProduct", lambda c: c.calls == 1)
             gateway.kill()
             left = await asyncio.to_thread(gateway.wait_family_gone, family)
             asking.cancel()
@@ -204,16 +205,16 @@ async def test_changes_go_live_while_traffic_goes_on(
 ) -> None:
     """A bad edit is refused with its place and changes nothing; a good one swaps without a lost request."""
     catalog = sample_files(shop)["catalog.yaml"]
-    with GatewayProcess(tmp_path, shop, changes=ROOMY, arguments=["--watch"]) as gateway:
+    with GatewayProcess(tmp_path, shop, changes=PATIENT, arguments=["--watch"]) as gateway:
         async with gateway.client() as http, gateway.admin_client() as admin:
             old = await http.get("/v1/products/p-1")
-            stop = asyncio.Event()
-            traffic = [asyncio.create_task(_keep_asking(gateway, stop)) for _ in range(4)]
             # In flight over the swap: it ends on the version that it started with.
             slow = asyncio.create_task(
                 http.get("/v1/products/p-1", headers={"x-fault": "delay=1500ms"})
             )
-            await samples.wait_calls("catalog", "GetProduct", lambda c: c.in_flight >= 1)
+            await samples.wait_calls("catalog", "GetProduct", lambda c: c.in_flight == 1)
+            stop = asyncio.Event()
+            traffic = [asyncio.create_task(_keep_asking(gateway, stop)) for _ in range(4)]
 
             refused = await gateway.edit("catalog.yaml", catalog.replace("graphql:", "grapql:"))
             still = await http.get("/v1/products/p-1")

@@ -143,9 +143,7 @@ async def test_deadlines_end_alike() -> None:
     async with UpstreamLab() as lab:
         lab.on(PATH, Step(hang=True))
         async with both(lab.address) as channels:
-            lane, reference = [
-                plain(await ending(one, deadline_s=soon_s(0.15))) for one in channels
-            ]
+            lane, reference = [plain(await ending(one, deadline_s=soon_s(0.5))) for one in channels]
             await lab.until(lambda: all(call.cancelled for call in lab.calls(PATH)))
 
     assert lane[:4] == reference[:4] == ("TIMEOUT", Code.DEADLINE_EXCEEDED, "wire", "maybe")

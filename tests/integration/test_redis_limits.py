@@ -112,7 +112,8 @@ async def test_a_refused_key_costs_no_further_round_trip(server: Redis) -> None:
 
 @pytest.mark.rule("L6")
 async def test_keys_hold_no_identity_and_all_expire(server: Redis) -> None:
-    bucket = Bucket(10, 10.0)
+    # Full again after a minute, which no run takes to come to the end of this test.
+    bucket = Bucket(10, 600.0)
     async with running(server) as store:
         await take(store, Check("per-caller", "per-caller|u4:mainalice", bucket))
         await take(store, Check("team", "team|4:acme", bucket, 1, "acme"))
@@ -125,7 +126,7 @@ async def test_keys_hold_no_identity_and_all_expire(server: Redis) -> None:
     assert not any("alice" in key or "acme" in key for key in keys)
     for key in keys:
         left_ms = int(server.command("PTTL", key)[1:])
-        assert 0 < left_ms <= (2_000 if key in buckets else 6_000)
+        assert 0 < left_ms <= (61_000 if key in buckets else 6_000)
 
 
 @pytest.mark.parametrize("flush", [("FLUSHALL",), ("SCRIPT", "FLUSH")], ids=["keys", "script"])
@@ -244,7 +245,10 @@ async def test_cancelled_requests_take_nothing_and_harm_no_other(server: Redis) 
 
 
 def _hammer(url: str, bucket: Bucket, seconds: float, results: "Queue[list[int]]") -> None:
-    """One worker process: as many takes as it can, the times (us) of those admitted by the store."""
+    """One worker process: as many takes as it can, the times (us) of those admitted by the store.
+
+    It goes on until it is refused, so that the bucket is emptied by the slowest machine.
+    """
 
     async def run() -> list[int]:
         store = RedisStore(
@@ -255,10 +259,11 @@ def _hammer(url: str, bucket: Bucket, seconds: float, results: "Queue[list[int]]
             timeout_s=30.0,
         )
         await store.start()
-        admitted = []
+        admitted, is_empty = [], False
         end_s = time.monotonic() + seconds  # noqa: TID251 - the child's own end
-        while time.monotonic() < end_s:  # noqa: TID251 - the child's own end
+        while time.monotonic() < end_s or not is_empty:  # noqa: TID251 - the child's own end
             verdicts = await asyncio.gather(*(take(store, check("hot", bucket)) for _ in range(8)))
+            is_empty = is_empty or not all(verdict.admitted for verdict in verdicts)
             now_us = time.monotonic_ns() // 1_000
             admitted += [
                 now_us for verdict in verdicts if verdict.admitted and verdict.source == "store"

@@ -118,7 +118,7 @@ async def test_a_browser_watches_an_order(
 async def test_a_stream_ends_with_its_callers_credential(
     speaking: GatewayProcess, samples: SampleServices
 ) -> None:
-    token = await samples.user_token("premium", expires_in_s=2)
+    token = await samples.user_token("premium", expires_in_s=3)
     asked = orders_pb2.WatchOrderRequest(order_id="o-1").SerializeToString()
 
     async with speaking.client(headers={**WEB, "authorization": f"Bearer {token}"}) as http:

@@ -137,7 +137,7 @@ async def test_a_call_given_up_is_counted_as_cancelled(samples: SampleServices, 
 
     async with samples.stub("orders") as orders:
         call = orders.GetOrder(
-            orders_pb2.GetOrderRequest(order_id="o-1"), timeout=0.2 if how == "deadline" else None
+            orders_pb2.GetOrderRequest(order_id="o-1"), timeout=1.0 if how == "deadline" else None
         )
         if how == "cancel":
             await samples.wait_calls("orders", "GetOrder", lambda seen: seen.in_flight == 1)

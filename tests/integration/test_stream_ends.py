@@ -41,7 +41,7 @@ def told(framing: str, status: str) -> str:
 
 
 @pytest.mark.rule("transcoding.140")
-@pytest.mark.parametrize("stream", ["{idle: 150ms}", "{max_duration: 150ms}"])
+@pytest.mark.parametrize("stream", ["{idle: 400ms}", "{max_duration: 400ms}"])
 @pytest.mark.parametrize("framing", ANSWERS)
 async def test_silence_and_age_end_a_stream(
     talker: Talker, tmp_path: Path, stream: str, framing: str
@@ -62,12 +62,13 @@ async def test_the_deadline_of_a_route_ends_no_stream_that_has_begun(
     talker: Talker, tmp_path: Path
 ) -> None:
     """It covers the time to the header fields; heartbeats show that the stream lives on."""
-    service = "deadline: 300ms\nstream: {idle: 1s, sse: {heartbeat: 100ms}}"
+    service = "deadline: 300ms\nstream: {idle: 1500ms, sse: {heartbeat: 100ms}}"
     async with TalkGateway(tmp_path, talker, service) as gateway:
         reply = await get(gateway, "/down", ACCEPT["sse"])
 
     assert (reply.status_code, reply.text.count("wwwww")) == (200, 2)
-    assert reply.text.count(": hb") >= 5
+    # More than the deadline has time for.
+    assert reply.text.count(": hb") >= 4
 
 
 @pytest.mark.rule("transcoding.140")
@@ -110,7 +111,7 @@ async def test_a_bug_costs_its_own_stream_and_is_told(
 
 @pytest.mark.rule("transcoding.127")
 async def test_a_part_of_each_message_may_be_the_message(talker: Talker, tmp_path: Path) -> None:
-    async with TalkGateway(tmp_path, talker, "stream: {idle: 150ms}") as gateway:
+    async with TalkGateway(tmp_path, talker, "stream: {idle: 400ms}") as gateway:
         reply = await get(gateway, "/texts", "application/json")
 
     assert reply.json()[:2] == ["wwwww", "wwwww"]
@@ -121,7 +122,7 @@ async def test_a_part_of_each_message_may_be_the_message(talker: Talker, tmp_pat
 async def test_a_stream_ends_with_its_callers_credential(
     gateway: GatewayProcess, samples: SampleServices, framing: str
 ) -> None:
-    token = await samples.user_token("premium", expires_in_s=2)
+    token = await samples.user_token("premium", expires_in_s=3)
     headers = {"authorization": f"Bearer {token}", "accept": ACCEPT[framing]}
     async with gateway.client() as http:
         reply = await http.get("/v1/orders/o-1:watch", headers=headers)

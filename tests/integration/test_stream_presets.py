@@ -123,7 +123,7 @@ async def test_an_array_ends_with_its_callers_credential_in_the_form_of_the_rout
     presets: GatewayProcess, samples: SampleServices
 ) -> None:
     """The preset's form of errors is google.rpc.Status."""
-    token = await samples.user_token("premium", expires_in_s=2)
+    token = await samples.user_token("premium", expires_in_s=3)
     async with presets.client(headers={"authorization": f"Bearer {token}"}) as http:
         reply = await http.get("/own/orders/o-1:watch")
 

@@ -153,7 +153,7 @@ async def test_our_deadline_ends_the_call_here_and_there() -> None:
     async with UpstreamLab() as lab, channel_to(lab.address) as channel:
         lab.on(GET, Step(hang=True))
 
-        error = await error_of(channel, soon_s(0.1))
+        error = await error_of(channel, soon_s(0.5))
         await lab.until(lambda: lab.calls(GET)[0].cancelled)
 
     assert (error.reason, error.status, error.origin) == ("TIMEOUT", 504, "wire")

@@ -447,7 +447,7 @@ async def test_a_client_that_leaves_cancels_the_call(
 async def test_a_session_ends_with_its_credential(
     gateway: GatewayProcess, samples: SampleServices
 ) -> None:
-    token = await samples.user_token("premium", expires_in_s=2)
+    token = await samples.user_token("premium", expires_in_s=3)
     async with opening(gateway, WATCH, {"authorization": f"Bearer {token}"}) as socket:
         await say(socket, {"afterRevision": "1"})
         assert (await hear(socket))["message"]["revision"] == "2"

@@ -33,12 +33,12 @@ async def last_words(socket: WsClient) -> tuple[str, int]:
 @pytest.mark.parametrize(
     ("stream", "path"),
     [
-        ("{idle: 150ms}", "/down"),
-        ("{idle: 150ms}", "/both"),
-        ("{idle: 150ms}", "/up"),
-        ("{max_duration: 150ms}", "/down"),
-        ("{max_duration: 150ms}", "/deaf"),
-        ("{max_duration: 150ms}", "/up"),
+        ("{idle: 400ms}", "/down"),
+        ("{idle: 400ms}", "/both"),
+        ("{idle: 400ms}", "/up"),
+        ("{max_duration: 400ms}", "/down"),
+        ("{max_duration: 400ms}", "/deaf"),
+        ("{max_duration: 400ms}", "/up"),
     ],
 )
 async def test_silence_and_age_end_a_session(
@@ -61,7 +61,7 @@ async def test_a_client_that_never_says_what_it_wants_is_not_held(
     talker: Talker, tmp_path: Path
 ) -> None:
     async with (
-        TalkGateway(tmp_path, talker, "stream: {idle: 150ms}") as gateway,
+        TalkGateway(tmp_path, talker, "stream: {idle: 400ms}") as gateway,
         await WsClient.open(gateway.port, "/down") as socket,
     ):
         assert await last_words(socket) == ("DEADLINE_EXCEEDED", 4004)
@@ -74,13 +74,18 @@ async def test_the_deadline_of_a_clients_stream_begins_with_its_end(
     talker: Talker, tmp_path: Path
 ) -> None:
     """Until then only silence and age count; the service that does not answer then is given up."""
-    service = "deadline: 100ms\nstream: {first_wait: 100ms}"
+    service = "deadline: 500ms\nstream: {first_wait: 500ms}"
     async with (
-        TalkGateway(tmp_path, talker, service) as gateway,
+        TalkGateway(tmp_path, talker, service, ping_s=0.3) as gateway,
         await WsClient.open(gateway.port, "/up") as socket,
     ):
         await socket.say({"text": "a"})
         await talker.until(lambda: len(talker.heard) == 1)
+        # With the second ping more time has passed than the deadline would give.
+        for _ in range(2):
+            kind, payload = await socket.receive()
+            assert kind == PING
+            await socket.send(payload, PONG)
         await socket.send('{"end":true}')
         assert (await socket.hear())["message"] == {"text": "1"}
 
@@ -109,7 +114,7 @@ async def test_sessions_end_in_good_order_when_the_gateway_leaves(
 async def test_who_answers_no_ping_is_gone(talker: Talker, tmp_path: Path) -> None:
     talker.lingers = True
     async with (
-        TalkGateway(tmp_path, talker, ping_s=0.1) as gateway,
+        TalkGateway(tmp_path, talker, ping_s=0.3) as gateway,
         await WsClient.open(gateway.port, "/both") as socket,
     ):
         await socket.say({"text": "a"})
@@ -124,7 +129,7 @@ async def test_who_answers_no_ping_is_gone(talker: Talker, tmp_path: Path) -> No
 @pytest.mark.rule("transcoding.137")
 async def test_who_answers_pings_stays(talker: Talker, tmp_path: Path) -> None:
     async with (
-        TalkGateway(tmp_path, talker, ping_s=0.1) as gateway,
+        TalkGateway(tmp_path, talker, ping_s=0.3) as gateway,
         await WsClient.open(gateway.port, "/both") as socket,
     ):
         for _ in range(5):

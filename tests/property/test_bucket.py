@@ -17,7 +17,9 @@ from tests.support.limits import HandClock, Model, ModelStore
 from tests.support.redis import redis_server
 
 SMALL = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 buckets = st.builds(

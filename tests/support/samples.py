@@ -11,7 +11,8 @@
         ...
         assert (await samples.calls("orders", "GetOrder")).calls == 3
 
-One start (about a second) serves a module; `reset` between tests takes faults back and counts anew.
+One start (about a second) serves a module; `reset` between tests takes faults back and counts anew,
+once the calls of the test before have ended.
 The data are those of `sample_services.seed`: "u-1" (premium) owns "o-1" (paid), "o-81" (delivered)
 and "o-161" (shipped); "u-2" (administrator) owns "o-2" (shipped).
 """
@@ -54,7 +55,7 @@ _STUBS: Mapping[ServiceName, Callable[[grpc.aio.Channel], Any]] = {
 }
 _READY_S = 40.0  # above the launcher's own limit, so that it is the one to say what was late
 _END_S = 15.0
-_CONDITION_S = 10.0
+_CONDITION_S = 30.0
 _REDIRECT_URI = "http://127.0.0.1/callback"  # never fetched: the code is read from the redirect
 
 
@@ -173,10 +174,21 @@ class SampleServices:
         )
 
     async def reset(self) -> None:
-        """Take back every fault and count anew, on all services."""
-        for service in _SERVICES:
-            await self._control(service, "ClearFaults", faults_pb2.ClearFaultsRequest())
-            await self._control(service, "ResetCalls", faults_pb2.ResetCallsRequest())
+        """Take back every fault, wait until no call runs, and count anew, on all services.
+
+        Raises TimeoutError if calls run on after 30 s.
+        """
+        await asyncio.gather(*(self._reset(service) for service in _SERVICES))
+
+    async def _reset(self, service: ServiceName) -> None:
+        async with grpc.aio.insecure_channel(self.address(service)) as channel:
+            control = faults_pb2_grpc.FaultServiceStub(channel)
+            await control.ClearFaults(faults_pb2.ClearFaultsRequest())
+            # What the test before gave up ends here a moment later, and would be counted for the next.
+            async with asyncio.timeout(_CONDITION_S):
+                while await _is_busy(control):
+                    pass
+            await control.ResetCalls(faults_pb2.ResetCallsRequest())
 
     async def calls(self, service: ServiceName, method: str) -> Calls:
         """What a method, such as "GetOrder", was asked since the last reset."""
@@ -200,7 +212,7 @@ class SampleServices:
     async def wait_calls(
         self, service: ServiceName, method: str, until: Callable[[Calls], bool]
     ) -> Calls:
-        """Ask until the answer satisfies `until`; raises TimeoutError after 10 s.
+        """Ask until the answer satisfies `until`; raises TimeoutError after 30 s.
 
         For what a service learns a moment later than the test, such as a cancellation.
         """
@@ -282,6 +294,11 @@ class SampleServices:
         answer.raise_for_status()
         found: dict[str, Any] = answer.json()
         return found
+
+
+async def _is_busy(control: Any) -> bool:
+    reply = await control.GetCalls(faults_pb2.GetCallsRequest())
+    return any(method.in_flight for method in reply.methods)
 
 
 def _token_form(expires_in_s: int, alg: Algorithm | None, audience: str | None) -> dict[str, str]:
