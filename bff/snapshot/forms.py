@@ -1,6 +1,6 @@
 """What a route's `body_formats` bring: the fields of its body that a form may set, and those that take a file."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from msgspec import structs
 
@@ -9,7 +9,7 @@ from bff.core.schema import Field, MessageType, Method
 from bff.pipeline.calls import Bound
 from bff.pipeline.form_bodies import FORM, MULTIPART, FileField, FormBound
 from bff.transcoding.binding import Binder
-from bff.transcoding.forms import HTTP_BODY, http_body_wrapper
+from bff.transcoding.forms import file_fields, filename_key, http_body_wrapper, is_http_body
 from bff.transcoding.scalars import delimited, tag
 from bff.transcoding.switches import Switches
 
@@ -47,8 +47,8 @@ def form_bound_of(
         is_whole=body == "*",
         joins_query=body == "*" and switches.query_star_body == "bind",
         wrap=_in_field(0 if field is None else field.number),
-        files=_files_of(message),
-        filename=_filename_field(message),
+        files=_files_of(message, form.captured),
+        filename=filename_key(message),
     )
 
 
@@ -83,7 +83,7 @@ def upload_form_of(
         joins_query=True,
         wrap=_in_field(0),
         files=dict.fromkeys(names or [_DATA], file),
-        filename=_filename_field(method.input),
+        filename=filename_key(method.input),
     )
 
 
@@ -111,39 +111,37 @@ def _in_field(number: int) -> Callable[[bytes], bytes]:
     return wrap
 
 
-def _files_of(message: MessageType) -> dict[str, FileField]:
-    """By each name of a field that takes a file; those of messages within too, one deep."""
+def _files_of(message: MessageType, bound: Collection[tuple[int, ...]]) -> dict[str, FileField]:
+    """By each name of a field that takes a file; those of messages within too, one deep.
+
+    What the path sets (`bound`) is not among them: as a text it must be what the path says.
+    """
     files: dict[str, FileField] = {}
-    for name, field in message.by_name.items():
-        _keep_file(files, name, field, field.name, make_outer=None)
-        inner = field.message
-        if inner is None or field.repeated or field.is_map or inner.full_name == HTTP_BODY:
-            continue
-        wrap = _in_field(field.number)
-        for inner_name, each in inner.by_name.items():
-            path = f"{field.name}.{each.name}"
-            _keep_file(files, f"{name}.{inner_name}", each, path, make_outer=wrap)
+    for *above, field in file_fields(message, bound):
+        is_body = is_http_body(field)
+        make = http_body_wrapper(field.number) if is_body else _octets_of(field.number)
+        for outer in above:
+            make = _within(_in_field(outer.number), make)
+        file = FileField(
+            path=".".join([each.name for each in (*above, field)]),
+            make=make,
+            is_list=field.repeated,
+            takes_any=is_body,
+        )
+        files.update(dict.fromkeys(_names_of(message, (*above, field)), file))
     return files
 
 
-def _keep_file(
-    files: dict[str, FileField],
-    name: str,
-    field: Field,
-    path: str,
-    *,
-    make_outer: Callable[[bytes], bytes] | None,
-) -> None:
-    is_body = field.message is not None and field.message.full_name == HTTP_BODY
-    if field.is_map or not (is_body or field.kind == "bytes"):
-        return
-    make = http_body_wrapper(field.number) if is_body else _octets_of(field.number)
-    files[name] = FileField(
-        path=path,
-        make=make if make_outer is None else _within(make_outer, make),
-        is_list=field.repeated,
-        takes_any=is_body,
-    )
+def _names_of(message: MessageType, chain: tuple[Field, ...]) -> list[str]:
+    """Each spelling of a path of fields."""
+    names = [""]
+    here: MessageType | None = message
+    for field in chain:
+        assert here is not None  # a chain leads through messages
+        own = [name for name, each in here.by_name.items() if each is field]
+        names = [f"{above}.{name}" if above else name for above in names for name in own]
+        here = field.message
+    return names
 
 
 def _within(
@@ -153,15 +151,6 @@ def _within(
         return wrap(make(content_type, content))
 
     return make_within
-
-
-def _filename_field(message: MessageType) -> str:
-    """The name of the text field that is named for a file's name, or nothing."""
-    for name in ("filename", "file_name"):
-        field = message.by_name.get(name)
-        if field is not None and field.kind == "string" and not (field.repeated or field.is_map):
-            return name
-    return ""
 
 
 def _octets_of(number: int) -> Callable[[bytes, bytes], bytes]:

@@ -1,13 +1,27 @@
-"""google.api.HttpBody: content that is not JSON, straight from the wire octets, and into them."""
+"""google.api.HttpBody: content that is not JSON, straight from the wire octets, and into them.
+
+Also which fields of a message take a file.
+"""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from operator import eq
 
 from bff.core.errors import UpstreamError
+from bff.core.schema import Field, MessageType
 from bff.core.status import Code
 from bff.transcoding.scalars import delimited, tag
+from bff.transcoding.setters import leads_on
 
-__all__ = ["HTTP_BODY", "OCTETS", "http_body_reader", "http_body_wrapper"]
+__all__ = [
+    "HTTP_BODY",
+    "OCTETS",
+    "file_fields",
+    "filename_key",
+    "http_body_reader",
+    "http_body_wrapper",
+    "is_http_body",
+]
 
 HTTP_BODY = "google.api.HttpBody"
 OCTETS = "application/octet-stream"
@@ -17,6 +31,43 @@ _WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _MEDIA_TYPE = re.compile(rf"{_WORD}/{_WORD}(?:[ \t]*;[ \t]*[\x20-\x7e\t]*)?")
 # A field number takes 32 bits with its wire type, a length 32: five octets each.
 _VARINT_OCTETS = 10
+
+
+def is_http_body(field: Field) -> bool:
+    """True where (one element of) the field is a google.api.HttpBody."""
+    return field.message is not None and field.message.full_name == HTTP_BODY
+
+
+def file_fields(
+    message: MessageType, bound: Collection[tuple[int, ...]] = ()
+) -> Iterator[tuple[Field, ...]]:
+    """The fields that a file of a form can go to, each behind the field that leads to it: one deep at most.
+
+    An element of the field, where it is a list. `bound` are fields that the path sets, by numbers:
+    a file never overrules it.
+    """
+    for field in message.fields:
+        inner = field.message.fields if field.message is not None and leads_on(field) else ()
+        chains = [(field,)] if _takes_file(field) else [(field, each) for each in inner]
+        for chain in chains:
+            numbers = tuple(each.number for each in chain)
+            # One of two that lead to the same place has all numbers of the other.
+            meets = any(all(map(eq, numbers, other)) for other in bound)
+            if _takes_file(chain[-1]) and not meets:
+                yield chain
+
+
+def filename_key(message: MessageType) -> str:
+    """The name of the text field that is named for a file's name, or nothing."""
+    for name in ("filename", "file_name"):
+        field = message.by_name.get(name)
+        if field is not None and field.kind == "string" and not (field.repeated or field.is_map):
+            return name
+    return ""
+
+
+def _takes_file(field: Field) -> bool:
+    return not field.is_map and (field.kind == "bytes" or is_http_body(field))
 
 
 def http_body_reader(field_number: int = 0) -> Callable[[bytes], tuple[str, bytes]]:

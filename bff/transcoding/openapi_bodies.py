@@ -13,7 +13,8 @@ from bff.transcoding.forms import HTTP_BODY
 from bff.transcoding.json_schemas import JsonSchemas
 from bff.transcoding.openapi_errors import error_frame
 from bff.transcoding.openapi_examples import NOTHING, example_of_field, example_of_message
-from bff.transcoding.openapi_parameters import Chain, Query, form_media, list_query
+from bff.transcoding.openapi_forms import form_contents, upload_contents
+from bff.transcoding.openapi_parameters import Chain
 from bff.transcoding.switches import STRICT, Switches
 
 __all__ = ["OpenApiOperation", "reply_content", "request_body"]
@@ -22,10 +23,6 @@ _JSON: Final = "application/json"
 _LINES: Final = "application/x-ndjson"
 _EVENTS: Final = "text/event-stream"
 _BINARY: Final[Json] = {"*/*": {"schema": {"type": "string", "format": "binary"}}}
-_FORMS: Final = {
-    "form": "application/x-www-form-urlencoded",
-    "multipart": "multipart/form-data",
-}
 _PARTIAL: Final = "The fields that are here are those that change; null clears one."
 
 
@@ -92,8 +89,10 @@ def request_body(
         return {"content": {_JSON: _field_media(operation, field, schemas)}}
     message = method.input if field is None or field.message is None else field.message
     if message.full_name == HTTP_BODY:
-        file = message.by_name["data"] if field is None else field
-        return {"content": {**deepcopy(_BINARY), **_upload(operation, method, file, path, schemas)}}
+        form = upload_contents(
+            method, operation.body, path=path, schemas=schemas, switches=operation.switches
+        )
+        return {"content": {**deepcopy(_BINARY), **form}}
     bound = path if field is None else tuple(c[1:] for c in path if c[0] is field and len(c) > 1)
     body = _Body(message, bound)
     partial = operation.http_method == "PATCH"
@@ -120,6 +119,13 @@ def _message_content(
         schema = schemas.body(body.message, "in", without=body.set_whole, partial=partial)
     else:
         schema = schemas.ref(body.message, "in")
+    forms = form_contents(
+        body.message,
+        bound=body.bound,
+        schemas=schemas,
+        switches=operation.switches,
+        is_stream=method.client_streaming,
+    )
     depth = operation.switches.json_depth
     example = example_of_message(body.message, "in", schemas.style, depth=depth, bound=body.bound)
     one = _media(schema, example)
@@ -131,56 +137,8 @@ def _message_content(
             # Objects in a row: one of them is a whole body too.
             "concatenated": {_JSON: one, _LINES: one},
         }[operation.switches.client_stream]
-        return {**framings, **_forms(operation, body, schemas)}
-    return {_JSON: one, **_forms(operation, body, schemas)}
-
-
-def _forms(operation: OpenApiOperation, body: _Body, schemas: JsonSchemas) -> dict[str, Json]:
-    wanted = [name for name in operation.switches.body_formats if name in _FORMS]
-    if not wanted:
-        return {}
-    pairs = list_query(
-        body.message, path=body.bound, body="", schemas=schemas, switches=operation.switches
-    )
-    files = {
-        schemas.style.key(field): field
-        for field in body.message.fields
-        if not (field.repeated or field.is_map or field.name in body.set_whole)
-        and (field.kind == "bytes" or _is_file(field.message))
-    }
-    return {
-        _FORMS[name]: form_media(pairs, files if name == "multipart" else {}) for name in wanted
-    }
-
-
-def _upload(
-    operation: OpenApiOperation,
-    method: Method,
-    file: Field,
-    path: tuple[Chain, ...],
-    schemas: JsonSchemas,
-) -> dict[str, Json]:
-    """The form that a stream of files may come in: parameters of the query, and the file."""
-    if not method.client_streaming or "multipart" not in operation.switches.body_formats:
-        return {}
-    query = list_query(
-        method.input,
-        path=path,
-        body=operation.body,
-        schemas=schemas,
-        switches=operation.switches,
-    )
-    # Each of them stands in the query or here.
-    pairs = [
-        {key: value for key, value in each.items() if key not in {"example", "required"}}
-        for each in query.parameters
-    ]
-    media = form_media(Query(tuple(pairs)), {schemas.style.key(file): file})
-    return {_FORMS["multipart"]: media}
-
-
-def _is_file(message: MessageType | None) -> bool:
-    return message is not None and message.full_name == HTTP_BODY
+        return {**framings, **forms}
+    return {_JSON: one, **forms}
 
 
 def reply_content(operation: OpenApiOperation, schemas: JsonSchemas) -> Json | None:
@@ -192,7 +150,7 @@ def reply_content(operation: OpenApiOperation, schemas: JsonSchemas) -> Json | N
     field = method.output.by_name[operation.response_body] if operation.response_body else None
     if field is not None:
         message = None if field.repeated or field.is_map else field.message
-    if _is_file(message):
+    if message is not None and message.full_name == HTTP_BODY:
         return deepcopy(_BINARY)
     if field is None:
         schema = schemas.ref(method.output, "out")

@@ -20,8 +20,8 @@ __all__ = [
     "Chain",
     "Query",
     "UnrolledPath",
-    "form_media",
     "list_query",
+    "name_of",
     "rename_parameters",
     "unroll_path",
 ]
@@ -32,7 +32,6 @@ Chain = tuple[Field, ...]
 # Query parameters are listed so deep; deeper fields bind too, and the operation says so.
 _QUERY_DEPTH: Final = 3
 _FIELD_MASK: Final = "google.protobuf.FieldMask"
-_FORM_EXAMPLES: Final = 32
 _MASK_TEXT: Final = "Left out: the fields that the body has."
 
 
@@ -146,7 +145,7 @@ def list_query(
     chains: list[Chain] = []
     cut: list[str] = []
     for chain, leaf in _bindable(message, covered, (), is_map_taken=switches.query_map != "off"):
-        name = _name_of(message, chain, schemas)
+        name = name_of(message, chain, schemas)
         if not leaf:
             cut.append(name)
             continue
@@ -160,8 +159,8 @@ def list_query(
     return Query(tuple(parameters), tuple(chains), tuple(cut))
 
 
-def _name_of(message: MessageType, chain: Chain, schemas: JsonSchemas) -> str:
-    """The dotted key; a proto name that is another field's JSON name is not this field's."""
+def name_of(message: MessageType, chain: Chain, schemas: JsonSchemas) -> str:
+    """The dotted key of a path of fields; a proto name that is another field's JSON name is not this field's."""
     names: list[str] = []
     here: MessageType | None = message
     for field in chain:
@@ -257,35 +256,3 @@ def _without_null(types: Json) -> Json:
         return types
     left = [each for each in types if each != "null"]
     return left if len(left) > 1 else left[0]
-
-
-def form_media(query: Query, files: dict[str, Field]) -> Json:
-    """The Media Type Object of a form: the pairs of `query`, and the fields that take a file."""
-    properties: dict[str, Json] = {}
-    example: dict[str, Json] = {}
-    encoding: dict[str, Json] = {}
-    for parameter in query.parameters:
-        name = parameter["name"]
-        # Free JSON is one text here.
-        properties[name] = dict(parameter.get("schema", {"type": "string"}))
-        if "description" in parameter:
-            properties[name]["description"] = parameter["description"]
-        if "style" in parameter:
-            encoding[name] = {"style": parameter["style"]}
-        elif "example" in parameter and "schema" in parameter:
-            example[name] = parameter["example"]
-    # A multipart body has 64 parts at most, the files among them.
-    example = dict(list(example.items())[:_FORM_EXAMPLES])
-    for name, field in files.items():
-        properties[name] = {"type": "string", "contentMediaType": "application/octet-stream"}
-        example.pop(name, None)
-        if field.comment:
-            properties[name]["description"] = field.comment
-    schema: Json = {"type": "object", "properties": properties, "additionalProperties": False}
-    required = [each["name"] for each in query.parameters if each.get("required")]
-    if required:
-        schema["required"] = required
-    media: Json = {"schema": schema, "example": example}
-    if encoding:
-        media["encoding"] = encoding
-    return media

@@ -98,12 +98,19 @@ def _many(value: Any) -> list[str]:
 
 
 def _multipart(media: Mapping[str, Any]) -> bytes:
-    parts = [(name, "", each) for name, value in media["example"].items() for each in _many(value)]
-    for name, schema in media["schema"]["properties"].items():
-        if schema.get("contentMediaType") == "application/octet-stream":
-            parts.append((name, '; filename="a.png"', "octets"))
+    properties = media["schema"]["properties"]
+    parts = [
+        (name, '; filename="a.png"' if _is_file(properties[name]) else "", each)
+        for name, value in media["example"].items()
+        for each in _many(value)
+    ]
     lines = "".join(
         f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"{file}\r\n\r\n{text}\r\n'
         for name, file, text in parts
     )
     return f"{lines}--{_BOUNDARY}--\r\n".encode()
+
+
+def _is_file(schema: Mapping[str, Any]) -> bool:
+    one = schema.get("items", schema)
+    return bool(one.get("contentMediaType") == "application/octet-stream")
