@@ -146,9 +146,9 @@ def hidden_names(method: Method, binding: HttpBinding) -> Iterator[Problem]:
         yield rule_problem(binding, message)
 
 
-def rule_problem(binding: HttpBinding, message: str, column: int = 1) -> Problem:
+def rule_problem(binding: HttpBinding, message: str, column: int = 1, *, hint: str = "") -> Problem:
     """What is wrong with a rule, at the place where it is written; `column` counts within its pattern."""
-    return Problem(binding.where_at(column), message, code="BFF-S002")
+    return Problem(binding.where_at(column), message, hint, code="BFF-S002")
 
 
 def _binding_of(

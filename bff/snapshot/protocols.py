@@ -90,7 +90,8 @@ class ProtocolCompiler:
                     f"{route.method} {route.template} is the path of {route.operation} in the "
                     f"protocols, but {held.id} is mapped there"
                 )
-                self._find.note(rule_problem(rule.binding, message))
+                hint = "write another path for the mapped one"
+                self._find.note(rule_problem(rule.binding, message, hint=hint))
                 return []
         self.routes += routes
         work = post.work

@@ -240,7 +240,7 @@ class RouteCompiler:
             template = parse_template(binding.template, tail=switches.template_tail == "allow")
         except TemplateError as error:
             message = f"{binding.template}: {error.message}"
-            self._find.note(rule_problem(binding, message, error.column))
+            self._find.note(rule_problem(binding, message, error.column, hint=error.hint))
             return None
         found = check_binding(
             entry.method,
@@ -253,7 +253,9 @@ class RouteCompiler:
             self._find.note(problem)
         owner = self._reserved.owner_of(template)
         if owner is not None:
-            self._find.note(rule_problem(binding, f"{binding.template} belongs to {owner}"))
+            hint = "write another path, or move the feature by that key"
+            message = f"{binding.template} belongs to {owner}"
+            self._find.note(rule_problem(binding, message, hint=hint))
         return None if found or owner else template
 
     def _compile_rule(self, rule: Rule, switches: RouteSwitches) -> None:
@@ -281,7 +283,9 @@ class RouteCompiler:
                 f"{binding.method} {binding.template} is served by {held.operation} already "
                 f"({held.method} {held.template}, {self.place_of(held)})"
             )
-            self._find.note(rule_problem(binding, message))
+            self._find.note(
+                rule_problem(binding, message, hint="remove one of the two, or move it")
+            )
             return
         self._places[compiled.id] = binding.where
         self._claim_id(entry, compiled.id)
@@ -320,7 +324,8 @@ class RouteCompiler:
             message = (
                 f"a WebSocket at {rule.binding.template} is served by {held.operation} already"
             )
-            self._find.note(rule_problem(rule.binding, message))
+            hint = "leave `websocket` to one of the two"
+            self._find.note(rule_problem(rule.binding, message, hint=hint))
         return held is None
 
     def _lets_path_be_overruled(self, rule: Rule, auth_levels: list[AuthLevel]) -> bool:

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from msgspec import structs
+
 from bff.aggregate.build import build_plan
 from bff.aggregate.plan import OnError, Plan, ReplyKey
 from bff.aggregate.specs import JoinSpec, SourceSpec
@@ -13,7 +15,7 @@ from bff.config.gateway import GatewayFile
 from bff.config.policies import AggregateCaps
 from bff.core.exchange import Json
 from bff.core.expressions import ExprError, Expression
-from bff.core.problems import nearest
+from bff.core.problems import Where, nearest
 from bff.pipeline.route import CompiledRoute, InnerOperation
 from bff.pipeline.screens import Screen
 from bff.snapshot.findings import Findings
@@ -58,7 +60,7 @@ class ScreenCompiler:
         """The route of one aggregate, or None and its problems noted."""
         written = file.value
         method, _, text = written.aggregate.partition(" ")
-        template = self._template(file, text)
+        template = self._template(file, text, len(method) + 1)
         specs = self._specs(file)
         if template is None or specs is None:
             return None
@@ -105,15 +107,22 @@ class ScreenCompiler:
         )
         return route
 
-    def _template(self, file: Placed[AggregateFile], text: str) -> Template | None:
+    def _template(self, file: Placed[AggregateFile], text: str, before: int) -> Template | None:
+        """The template, which stands behind so many characters of its key's value."""
         try:
             template = parse_template(text)
         except TemplateError as error:
-            self._find.add(file, f"{text}: {error.message}", "aggregate")
+            at = file.where_text("aggregate")
+            where = Where(at.file, at.line, at.column + before + error.column - 1)
+            told = file.problem(
+                f"{text}: {error.message}", "aggregate", hint=error.hint, code="BFF-S001"
+            )
+            self._find.note(structs.replace(told, where=where))
             return None
         owner = self._reserved.owner_of(template)
         if owner is not None:
-            self._find.add(file, f"{text} belongs to {owner}", "aggregate")
+            hint = "write another path, or move the feature by that key"
+            self._find.add(file, f"{text} belongs to {owner}", "aggregate", hint=hint)
         return template if owner is None else None
 
     def _specs(self, file: Placed[AggregateFile]) -> list[SourceSpec] | None:

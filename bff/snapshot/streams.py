@@ -139,7 +139,10 @@ def with_body(
         if takes_forms(switches) and body and number is None:
             form_bound = form_bound_of(work.bound, method, body, switches, make_form)
             if form_bound is None:
-                return StreamFault(f"{method.name}: a form needs a message as its body")
+                return StreamFault(
+                    f"{method.name}: a form needs a message as its body",
+                    hint="leave forms out of its `body_formats`, or name a message as `body`",
+                )
             work.bound = form_bound
         elif number is not None:
             work.bound = FileBound(**structs.asdict(work.bound), wrap=http_body_wrapper(number))

@@ -252,7 +252,7 @@ class WorkCompiler:
             caps=rule.caps,
         )
         if isinstance(made, StreamFault):
-            self._find.note(rule_problem(rule.binding, made.message + "; " + made.hint))
+            self._find.note(rule_problem(rule.binding, made.message, hint=made.hint))
             return None
         return made
 

@@ -12,6 +12,7 @@ from msgspec import Struct, structs
 
 from bff.core.problems import Problem, Where, nearest
 from bff.core.schema import Field, HttpBinding, MessageType, Method
+from bff.transcoding.field_hints import IN_BODY, beside_body, listed, other_way
 from bff.transcoding.path_template import Template, TemplateError, Variable, parse_template
 from bff.transcoding.setters import leads_on
 
@@ -83,7 +84,7 @@ def compile_binding(
     try:
         template = parse_template(binding.template)
     except TemplateError as error:
-        fault = BindingFault(error.message, column=error.column)
+        fault = BindingFault(error.message, hint=error.hint, column=error.column)
         return None, [_problem(method, binding, fault)]
     problems = check_binding(
         method, binding, template, body_on_get=body_on_get, body_on_delete=body_on_delete
@@ -151,11 +152,14 @@ def find_field_path(message: MessageType, names: Sequence[str]) -> tuple[Field, 
         if within is None:
             above = ".".join(names[: len(found)])
             kind = _KIND_OF.get((found[-1].repeated, found[-1].is_map), "no message")
-            raise BindingFault(f'"{above}" is {kind}, so "{name}" cannot be set in it')
+            raise BindingFault(
+                f'"{above}" is {kind}, so "{name}" cannot be set in it',
+                hint=other_way(found[-1], above) or f"end the path at {above}",
+            )
         field = within.by_name.get(name)
         if field is None:
             close = nearest(name, (known.name for known in within.fields))
-            hint = f"nearest: {close}" if close else ""
+            hint = f"nearest: {close}" if close else listed(within)
             raise BindingFault(f'{within.full_name} has no field "{name}"', hint=hint)
         found.append(field)
         within = None if field.repeated or field.is_map else field.message
@@ -182,9 +186,10 @@ def shadowed_names(message: MessageType) -> Iterator[tuple[str, Field, Field]]:
 
 def _method_faults(binding: HttpBinding, *, body_allowed: bool) -> Iterator[BindingFault]:
     if not _TOKEN.fullmatch(binding.method):
-        yield BindingFault(f'"{binding.method}" is no HTTP method')
+        hint = 'write one word, such as PURGE, or "*" for any method'
+        yield BindingFault(f'"{binding.method}" is no HTTP method', hint=hint)
     if binding.method in _NEVER:
-        yield BindingFault(f"{binding.method} is never routed")
+        yield BindingFault(f"{binding.method} is never routed", hint="remove the rule")
     if binding.body and binding.method in _WITHOUT_BODY and not body_allowed:
         hint = "remove `body`, or use POST"
         yield BindingFault(f"{binding.method} has no body", hint=hint, where=binding.body_where)
@@ -200,9 +205,11 @@ def _need_open_way(path: tuple[Field, ...]) -> None:
             continue
         name = ".".join(each.name for each in path[:depth])
         if field.kind == "group":
-            raise BindingFault(f'"{name}" is a group; no path variable sets a field in it')
+            raise BindingFault(
+                f'"{name}" is a group; no path variable sets a field in it', hint=IN_BODY
+            )
         kind = field.message.full_name if field.message is not None else field.kind
-        hint = f"bind {{{name}}} itself" if kind in SCALAR_MESSAGES else ""
+        hint = f"bind {{{name}}} itself" if kind in SCALAR_MESSAGES else other_way(field, name)
         raise BindingFault(
             f'"{name}" is a {kind}, one value in JSON; no path variable sets a field in it',
             hint=hint,
@@ -214,9 +221,14 @@ def _need_one_segment(variable: Variable, field: Field) -> None:
     name = ".".join(variable.path)
     if field.repeated or field.is_map:
         kind = "a map" if field.is_map else "repeated"
-        raise BindingFault(f'"{name}" is {kind}; a path variable sets one value')
+        raise BindingFault(
+            f'"{name}" is {kind}; a path variable sets one value', hint=other_way(field, name)
+        )
     if field.message is not None and field.message.full_name not in SCALAR_MESSAGES:
-        raise BindingFault(f'"{name}" is a {field.message.full_name}, which is no single value')
+        raise BindingFault(
+            f'"{name}" is a {field.message.full_name}, which is no single value',
+            hint=other_way(field, name),
+        )
 
 
 def _double_faults(paths: list[tuple[Variable, tuple[Field, ...]]]) -> Iterator[BindingFault]:
@@ -227,7 +239,8 @@ def _double_faults(paths: list[tuple[Variable, tuple[Field, ...]]]) -> Iterator[
         name = ".".join(variable.path)
         numbers = tuple(field.number for field in path)
         if numbers in ends:
-            yield BindingFault(f'"{name}" is bound twice', column=variable.column)
+            hint = "give one of the two another field, or make its segment `*`"
+            yield BindingFault(f'"{name}" is bound twice', hint=hint, column=variable.column)
         ends.add(numbers)
         for depth, field in enumerate(path):
             if field.oneof is None:
@@ -236,6 +249,7 @@ def _double_faults(paths: list[tuple[Variable, tuple[Field, ...]]]) -> Iterator[
             if other.number != field.number:
                 yield BindingFault(
                     f'"{name}" and "{other.name}" are members of one oneof "{field.oneof}"',
+                    hint="a message holds one of them: make the segment of the other `*`",
                     column=variable.column,
                 )
 
@@ -260,12 +274,15 @@ def _body_faults(
         if path[0].number == body.number:
             if len(path) == 1:
                 yield BindingFault(
-                    f'"{body.name}" is the body and a variable', column=variable.column
+                    f'"{body.name}" is the body and a variable',
+                    hint=beside_body(body),
+                    column=variable.column,
                 )
         elif body.oneof is not None and path[0].oneof == body.oneof:
             yield BindingFault(
                 f'the body "{body.name}" and "{path[0].name}" are members of one oneof'
                 f' "{body.oneof}"',
+                hint='a message holds one of them: write body: "*", or make the segment `*`',
                 column=variable.column,
             )
 
@@ -273,7 +290,7 @@ def _body_faults(
 def _top_field(message: MessageType, key: str, name: str, where: Where | None) -> Field:
     if "." in name:
         text = f'{key}: "{name}" is a path; a field of {message.full_name} itself is needed'
-        raise BindingFault(text, where=where)
+        raise BindingFault(text, hint=f"write {key}: {name.partition('.')[0]}", where=where)
     if key == "response_body" and name == "*":
         text = 'response_body: "*" is no field; the whole message is what is sent without the key'
         raise BindingFault(text, hint="remove `response_body`", where=where)

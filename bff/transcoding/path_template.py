@@ -16,6 +16,8 @@ from urllib.parse import unquote_to_bytes
 
 from msgspec import Struct, structs
 
+from bff.transcoding.template_repairs import Fault, repair_hint
+
 __all__ = [
     "MAX_BYTES",
     "MAX_FIELD_DEPTH",
@@ -52,12 +54,17 @@ _VERB: Final = "a verb"
 
 
 class TemplateError(Exception):
-    """A template outside the grammar or its bounds; `column` counts characters from 1."""
+    """A template outside the grammar or its bounds; `column` counts characters from 1.
 
-    def __init__(self, message: str, column: int) -> None:
+    `hint` is what to write instead.
+    """
+
+    def __init__(self, message: str, column: int, fault: Fault) -> None:
         super().__init__(f"{message} (column {column})")
         self.message = message
         self.column = column
+        self.fault = fault
+        self.hint = ""
 
 
 class Segment(Struct, frozen=True):
@@ -101,13 +108,32 @@ class Template(Struct, frozen=True, kw_only=True):
 def parse_template(text: str, *, tail: bool = False) -> Template:
     """Read one path template; `tail` allows literals after `**`.
 
-    Raises TemplateError for the first violation of the grammar or of a bound, with its column.
+    Raises TemplateError for the first violation of the grammar or of a bound, with its column and
+    what to write instead.
     """
+    try:
+        return _parse(text, tail=tail)
+    except TemplateError as error:
+        error.hint = repair_hint(
+            text, error.fault, error.column - 1, lambda other: _is_template(other, tail=tail)
+        )
+        raise
+
+
+def _parse(text: str, *, tail: bool) -> Template:
     if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
-        raise TemplateError(f"a template has at most {MAX_BYTES} bytes", 1)
+        raise TemplateError(f"a template has at most {MAX_BYTES} bytes", 1, "size")
     if not text.startswith("/"):
-        raise TemplateError('a template starts with "/"', 1)
+        raise TemplateError('a template starts with "/"', 1, "start")
     return _Parser(text, tail=tail).parse()
+
+
+def _is_template(text: str, *, tail: bool) -> bool:
+    try:
+        _parse(text, tail=tail)
+    except TemplateError:
+        return False
+    return True
 
 
 class _Parser:
@@ -146,13 +172,15 @@ class _Parser:
     def _peek(self) -> str:
         return self.text[self.at : self.at + 1]
 
-    def _error(self, message: str, at: int | None = None) -> TemplateError:
-        return TemplateError(message, (self.at if at is None else at) + 1)
+    def _error(self, fault: Fault, message: str, at: int | None = None) -> TemplateError:
+        return TemplateError(message, (self.at if at is None else at) + 1, fault)
 
     def _refuse_rest(self) -> None:
         if self._peek() == "/":
-            raise self._error("a verb ends the template; no segment can follow it")
-        raise self._error(f'unexpected "{self._peek()}"; a wildcard or variable is a whole segment')
+            raise self._error("after_verb", "a verb ends the template; no segment can follow it")
+        raise self._error(
+            "whole", f'unexpected "{self._peek()}"; a wildcard or variable is a whole segment'
+        )
 
     def _segment(self) -> None:
         if self._peek() == "{":
@@ -193,14 +221,19 @@ class _Parser:
         while self.at < limit and self.text[self.at] not in stop:
             self._pchar()
         if self.at == begin:
-            raise self._error(f"{what} is not empty")
+            fault: Fault = "verb" if what is _VERB else "segment"
+            raise self._error(fault, f"{what} is not empty")
         octets = unquote_to_bytes(self.text[begin : self.at])
         if b"/" in octets:
-            raise self._error("an encoded slash cannot be in a literal", begin)
-        if what is _SEGMENT and not _DOTS.isdisjoint(octets.split(b";")):
-            raise self._error("a dot segment never matches: no request path holds one", begin)
+            raise self._error("slash", "an encoded slash cannot be in a literal", begin)
+        # A verb has something before it: only a parameter within it can be a dot segment.
+        if not _DOTS.isdisjoint(octets.split(b";")[0 if what is _SEGMENT else 1 :]):
+            raise self._error(
+                "dot", "a dot segment never matches: no request path holds one", begin
+            )
         if _UNSENT.search(octets):
             raise self._error(
+                "unsent",
                 "this never matches: no request path holds a control character, a backslash, or"
                 " an escape of one, of a dot or a slash behind %25",
                 begin,
@@ -209,7 +242,7 @@ class _Parser:
             return octets.decode()
         except UnicodeDecodeError:
             raise self._error(
-                "this never matches: a request path is UTF-8 once decoded", begin
+                "utf8", "this never matches: a request path is UTF-8 once decoded", begin
             ) from None
 
     def _pchar(self) -> None:
@@ -218,16 +251,18 @@ class _Parser:
             self.at += 1
             return
         if char != "%":
-            raise self._error(f'"{char}" cannot stand in a literal')
+            raise self._error(
+                "query" if char in "?#" else "literal", f'"{char}" cannot stand in a literal'
+            )
         digits = self.text[self.at + 1 : self.at + 3]
         if len(digits) != 2 or not _HEX.issuperset(digits):
-            raise self._error('"%" needs two hexadecimal digits')
+            raise self._error("escape", '"%" needs two hexadecimal digits')
         self.at += 3
 
     def _variable(self) -> None:
         begin = self.at
         if len(self.variables) == MAX_VARIABLES:
-            raise self._error(f"a template has at most {MAX_VARIABLES} variables")
+            raise self._error("size", f"a template has at most {MAX_VARIABLES} variables")
         self.at += 1
         path = self._field_path()
         start = len(self.segments)
@@ -237,7 +272,7 @@ class _Parser:
         else:
             self._implied_star(begin)
         if self._peek() != "}":
-            raise self._error('expected "}"')
+            raise self._error("brace", 'expected "}"')
         self.at += 1
         covered = self.segments[start:]
         open_end = any(each.kind == "**" for each in covered)
@@ -259,14 +294,14 @@ class _Parser:
     def _need_room(self, begin: int, *, literal: bool) -> None:
         if any(each.kind == "**" for each in self.segments) and not (self.tail and literal):
             after = "only literals can follow it" if self.tail else "it must be the last segment"
-            raise self._error(f'"**" takes all that is left; {after}', begin)
+            raise self._error("last", f'"**" takes all that is left; {after}', begin)
         if len(self.segments) == MAX_SEGMENTS:
-            raise self._error(f"a template has at most {MAX_SEGMENTS} segments", begin)
+            raise self._error("size", f"a template has at most {MAX_SEGMENTS} segments", begin)
 
     def _variable_segments(self) -> None:
         while True:
             if self._peek() == "{":
-                raise self._error("variables cannot be nested")
+                raise self._error("nested", "variables cannot be nested")
             self._plain_segment(in_variable=True)
             if self._peek() != "/":
                 return
@@ -277,9 +312,9 @@ class _Parser:
         while True:
             found = _IDENT.match(self.text, self.at)
             if found is None:
-                raise self._error("expected a field name")
+                raise self._error("name", "expected a field name")
             if len(names) == MAX_FIELD_DEPTH:
-                raise self._error(f"a field path has at most {MAX_FIELD_DEPTH} names")
+                raise self._error("size", f"a field path has at most {MAX_FIELD_DEPTH} names")
             names.append(found.group())
             self.at = found.end()
             if self._peek() != ".":

@@ -110,7 +110,8 @@ def _reference(text: str, *, tail: bool) -> tuple[list[str], list[str], str] | N
     behind = segments[segments.index("**") + 1 :] if "**" in segments else []
     if behind and (not tail or any(each in {"*", "**"} for each in behind)):
         return None
-    if not all(_is_sent(each) for each in (*segments, verb)):
+    # A verb is the end of a segment.
+    if not all(_is_sent(each) for each in (*segments, f"x:{verb}")):
         return None
     return segments, names, verb
 

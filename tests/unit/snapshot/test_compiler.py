@@ -77,6 +77,20 @@ def test_an_id_of_two_routes_is_a_problem(tmp_path: Path) -> None:
     assert problem.endswith("; give one of them an `id`")
 
 
+@pytest.mark.rule("transcoding.17")
+def test_the_template_of_an_aggregate_is_told_with_its_column_and_repair(tmp_path: Path) -> None:
+    one = (
+        "aggregate: 'GET /v1/{order_id/home'\nsources: {order: {rpc: orders.GetOrder, "
+        "with: {order_id: path.order_id}}}\nreply: {order: order}\n"
+    )
+    orders = ORDERS + "routes: [{rpc: GetOrder, get: '/v1/orders/{order_id}'}]"
+    found = problems(tmp_path, orders=orders, one=one)
+
+    begin = "one.yaml:1:30 /v1/{order_id/home: expected "
+    assert [line for line in found if line.startswith(begin)], found
+    assert found[0].endswith('; write "/v1/{order_id}/home"')
+
+
 @pytest.mark.rule("upstreams.1")
 def test_another_certificate_in_the_same_file_is_another_version(tmp_path: Path) -> None:
     authority = tmp_path / "ca.pem"

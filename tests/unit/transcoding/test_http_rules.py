@@ -113,6 +113,49 @@ def test_binding_is_refused(
     assert words in problems[0]
 
 
+# binding, body, response_body, what to write instead
+HINTS = [
+    ("16", "GET /a//b", "", "", 'write "/a/b"'),
+    ("24", "GET /{id}/{id}", "", "", "give one of the two another field, or make its segment `*`"),
+    ("24", "GET /{pageSiz}", "", "", "nearest: page_size"),
+    ("24", "GET /{quux}", "", "",
+     "its fields: id, page_size, book, books, by_name, tags, raw, flag and 9 more"),
+    ("24", "GET /{books.name}", "", "", "leave it to the body"),
+    ("24", "GET /{id.name}", "", "", "end the path at id"),
+    ("24", "GET /{at.seconds}", "", "", "bind {at} itself"),
+    ("25", "GET /{tags}", "", "", "leave it to the query (?tags=a&tags=b) or the body"),
+    ("25", "GET /{by_name}", "", "", "leave it to the body"),
+    ("25", "GET /{book}", "", "", "bind a field of it, such as {book.name}"),
+    ("25", "GET /{book.twin}", "", "", "bind a field of it, such as {book.twin.name}"),
+    ("25", "GET /{tree}", "", "", "leave it to the query (?tree=<JSON>) or the body"),
+    ("26", "GET /{one}/{three}", "", "", "make the segment of the other `*`"),
+    ("26", "POST /{one}", "two", "", 'write body: "*", or make the segment `*`'),
+    ("27", "POST /a", "book.name", "", "write body: book"),
+    ("27", "GET /a", "", "book.name", "write response_body: book"),
+    ("27", "GET /a", "", "bok", "nearest: book"),
+    ("27", "GET /a", "", "xyz", "its fields: book"),
+    ("27", "POST /{id}", "id", "", 'write body: "*", which is every field that the path leaves'),
+    ("28", "GET /a", "*", "", "remove `body`, or use POST"),
+    ("30", "G@T /a", "", "", 'write one word, such as PURGE, or "*" for any method'),
+    ("44", "TRACE /a", "", "", "remove the rule"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("written", "body", "response_body", "hint"),
+    [
+        pytest.param(*row[1:], id=row[1] + row[2], marks=pytest.mark.rule(f"transcoding.{row[0]}"))
+        for row in HINTS
+    ],
+)
+def test_what_to_write_instead_is_told(
+    do: Method, written: str, body: str, response_body: str, hint: str
+) -> None:
+    _, problems = _compile(do, written, body=body, response_body=response_body)
+
+    assert problems[0].endswith(hint), problems
+
+
 VALID = [
     ("24", "GET /v1/{book.name=books/*}", ""),
     ("25", "GET /{raw}/{flag}/{ratio}/{kind}/{at}/{wrapped}/{mask}", ""),

@@ -1,5 +1,7 @@
 """The path grammar of google/api/http.proto, edge by edge."""
 
+import re
+
 import pytest
 
 from bff.transcoding.path_template import Segment, TemplateError, parse_template
@@ -39,6 +41,7 @@ REFUSED = [
     pytest.param("/{x=**/a}", 8, "last", id="inside", marks=pytest.mark.rule("transcoding.20")),
     pytest.param("/a%2Fb", 2, "slash", id="slash", marks=pytest.mark.rule("transcoding.23")),
     pytest.param("/a/%2e%2E", 4, "dot", id="dot", marks=pytest.mark.rule("transcoding.23")),
+    pytest.param("/a:b;.", 4, "dot", id="verb-dot", marks=pytest.mark.rule("transcoding.19")),
 ]
 
 
@@ -48,6 +51,84 @@ def test_violation_is_refused_with_its_column(text: str, column: int, word: str)
         parse_template(text)
 
     assert (caught.value.column, word in caught.value.message) == (column, True), caught.value
+    assert caught.value.hint
+
+
+# A fault, and what is said to write instead.
+REPAIRED = [
+    ("16", "a/b", 'write "/a/b"'),
+    ("16", "https://shop.example/v1/a", 'write "/v1/a"'),
+    ("16", "", 'begin with "/" and a segment, such as "/v1"'),
+    ("16", "/", 'write one "/" before each segment, and none at the end'),
+    ("16", "/a/", 'write "/a"'),
+    ("16", "/a//b/", 'write "/a/b"'),
+    ("16", "/a?b={c}", 'write "/a"; fields that neither path nor body sets come from the query'),
+    ("16", "/é b", 'write "/%C3%A9%20b"'),
+    ("16", "/a\\b", 'write "/a/b"'),
+    ("16", "/100%", 'write "/100%25"'),
+    ("16", "/<int:id>/<x>", 'write "/{id}/{x}"'),
+    ("16", "/[id]", 'write "/{id}"'),
+    ("16", "/:id", 'write "/{id}"'),
+    ("16", "/a/..", 'write "/a"'),
+    ("16", "/a/%00", "leave it out"),
+    ("16", "/%ff", 'percent-encode the UTF-8 of the character: "%C3%A9" is é'),
+    ("16", "/a" * 33, "bind what is left as one value: {name=**}"),
+    ("17", "/{}", "name a field of the request message, as {name} or {book.name}"),
+    ("17", "/{a", 'write "/{a}"'),
+    ("17", "/{a/b", 'write "/{a}/b"'),
+    ("17", "/v1/{a=b/*", 'write "/v1/{a=b/*}"'),
+    ("17", "/{a}}", 'write "/{a}"'),
+    ("17", "/a}/b", 'write "/{a}/b" or "/a/b"'),
+    ("17", "/a{x}", 'write "/a/{x}"'),
+    ("17", "/{x}b{y}", 'write a "/" between it and what is beside it'),
+    ("17", "/{x}{y}", 'write "/{x}/{y}"'),
+    ("17", "/{x=}", 'write "/{x}"'),
+    ("17", "/{x=/a}", 'write "/{x=a}"'),
+    ("17", "/{x=*a}", 'write "/{x=*/a}"'),
+    ("17", "/{a..b}", 'write "/{a.b}"'),
+    ("17", "/{ a }", 'write "/{a}"'),
+    ("17", "/{user-id}", 'write "/{user_id}"'),
+    ("17", "/{id:[0-9]+}/x", 'write "/{id}/x"'),
+    ("17", "/{*rest}", 'write "/{rest=**}"'),
+    ("17", "/{rest...}", 'write "/{rest=**}"'),
+    ("17", "/{**}", 'write "/**"'),
+    ("17", "/a*", 'write "/a/*"'),
+    ("17", "/***", 'write "/**"'),
+    ("18", "/{x={y}/*}", 'write "/{x=*/*}"'),
+    ("19", "/a/:verb", 'write "/a:verb" or "/a/{verb}"'),
+    ("19", "/{x}:", 'write "/{x}"'),
+    ("19", "/{x}:a/b", 'write "/{x}/b:a"'),
+    ("19", "/a:{x}", 'write "/a/{x}"'),
+    ("20", "/a/**/b", 'write "/a/*/b"; with `template_tail: allow` literals may follow'),
+    ("20", "/{a=*/**/b}", 'write "/{a=*/*/b}"; with `template_tail: allow` literals may follow'),
+    ("20", "/{x=**}/{y}", 'write "/{x=*}/{y}"'),
+    ("20", "/a/**/**", 'write "/a/*/**" or "/a/*/*"'),
+    ("23", "/a%2Fb", 'write "/a/b"; in a request an encoded slash is data, and parts no segments'),
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        pytest.param(*row[1:], id=row[1][:24], marks=pytest.mark.rule(f"transcoding.{row[0]}"))
+        for row in REPAIRED
+    ],
+)
+def test_what_to_write_instead_is_told(text: str, hint: str) -> None:
+    with pytest.raises(TemplateError) as caught:
+        parse_template(text)
+
+    assert caught.value.hint.startswith(hint)
+    for written in re.findall(r'"(/[^"]+)"', hint if hint.startswith("write") else ""):
+        parse_template(written)
+
+
+@pytest.mark.rule("transcoding.20")
+def test_a_repair_keeps_to_what_the_switch_allows() -> None:
+    with pytest.raises(TemplateError) as caught:
+        parse_template("/a/**/b/*", tail=True)
+
+    assert caught.value.hint == 'write "/a/*/b/*"'
 
 
 BOUNDS = {
@@ -97,6 +178,7 @@ VERBS = [
     ("/v1/a%3Ab", "", "a:b"),
     ("/v1/a%3ab:c", "c", "a:b"),
     ("/v1/{n=a:b/c:d}", "", "c:d"),
+    ("/v1/a:..", "..", "a"),
 ]
 
 
