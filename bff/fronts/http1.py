@@ -1,33 +1,22 @@
-"""HTTP/1.1 on a socket (RFC 9112): requests parsed by llhttp, each handed to the door as an `Exchange`.
+"""HTTP/1.1 on a socket (RFC 9112): requests in their order, each handed to the door as an `Exchange`.
 
-One protocol object a connection, on the loop that serves it: a reply leaves in the turn that made it,
-with no thread between. What a stranger can make a connection hold has a bound here: octets of a head,
-octets of a body that nobody reads yet, requests ahead of their turn, the time of an idle or silent
-connection, replies that are not taken.
+`http1_reader` makes requests of octets, `http1_exchange` octets of replies. One protocol object a
+connection, on the loop that serves it: a reply leaves in the turn that made it, with no thread between.
+What a stranger can make a connection hold has a bound: octets of a head or about a body, octets of a
+body that nobody reads yet (both in the reader), requests ahead of their turn, the time of an idle or
+silent connection, replies that are not taken.
 """
 
 import asyncio
-import re
 from collections import deque
 from typing import Final, Protocol, cast
 
-import httptools
-
-from bff.core.headers import Headers
-from bff.fronts.exchange import Exchange, Pairs
+from bff.fronts.exchange import Exchange
 from bff.fronts.http1_exchange import STATUS_LINES, Http1Exchange
-from bff.fronts.known_fields import KnownBodyFields, KnownFields, learn, learn_with_body
+from bff.fronts.http1_reader import HeadTooLargeError, Http1Reader, MalformedError
 
 __all__ = ["Http1Protocol", "Http1Settings", "Site"]
 
-# What a head may take before it is complete; the door judges complete ones more closely.
-_HEAD_MAX_BYTES: Final = 64 * 1024
-# What may stand about a body beside it: chunk sizes and extensions, fields behind it. An octet of the
-# body makes up for so many, the least chunk having five.
-_FRAMING_MAX_BYTES: Final = 64 * 1024
-_FRAMING_PER_BYTE: Final = 8
-# Octets of a body that wait for a reader; above it the socket is left alone.
-_BODY_HELD_BYTES: Final = 64 * 1024
 # Requests that wait for their turn: with a few the socket is still read, to hear of a client that leaves.
 _AHEAD_PAUSE: Final = 16
 _AHEAD_MAX: Final = 256
@@ -36,14 +25,6 @@ _LINGER_BYTES: Final = 1024 * 1024
 _LINGER_S: Final = 2.0
 # Unsent octets that no one takes.
 _STALL_S: Final = 30.0
-
-# What tells where a body ends (RFC 9112 6.3).
-_ENDS_BODY: Final = frozenset({b"content-length", b"transfer-encoding"})
-# llhttp knows of more: 0.9 is a request line without a version.
-_VERSIONS: Final = frozenset({"1.0", "1.1"})
-
-# A token (RFC 9110 5.6.2), at the beginning of a request line.
-_METHOD: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}) ").match
 
 
 def _refusal(status: int, name: str, message: str, reason: str) -> bytes:
@@ -106,27 +87,15 @@ class Http1Protocol(asyncio.Protocol):
     __slots__ = (
         "_ahead",
         "_current",
-        "_framing_bytes",
-        "_head_bytes",
-        "_headers",
         "_idle_since_s",
-        "_in_head",
-        "_incoming",
-        "_known",
-        "_known_body",
         "_linger_bytes",
         "_lingers_s",
         "_loop",
-        "_odd_method",
-        "_parser",
         "_paused_s",
-        "_peer",
+        "_reader",
         "_reading",
-        "_resumed",
         "_room",
-        "_scheme",
         "_site",
-        "_target",
         "_transport",
     )
 
@@ -135,26 +104,9 @@ class Http1Protocol(asyncio.Protocol):
     def __init__(self, site: Site, loop: asyncio.AbstractEventLoop) -> None:
         self._site = site
         self._loop = loop
-        self._parser = httptools.HttpRequestParser(self)
-        self._peer = ""
-        self._scheme = "http"
-        # The head that is being read.
-        self._in_head = False
-        self._head_bytes = 0
-        self._target = b""
-        self._headers: Pairs = []
-        # What of a body's octets was not the body itself.
-        self._framing_bytes = 0
-        # Fields that this connection is likely to send again.
-        self._known: KnownFields | None = None
-        self._known_body: KnownBodyFields | None = None
-        # Read on behind an upgrade that was not taken.
-        self._resumed: Http1Exchange | None = None
-        # The method, where the parser does not know it.
-        self._odd_method = ""
-        # The request that is being answered; the one whose body is being read; those after it.
+        self._reader = Http1Reader(self, site.now_s)
+        # The request that is being answered; those after it.
         self._current: Http1Exchange | None = None
-        self._incoming: Http1Exchange | None = None
         self._ahead: deque[Http1Exchange] = deque()
         self._reading = True
         self._idle_since_s = site.now_s()
@@ -173,9 +125,9 @@ class Http1Protocol(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
         if isinstance(peer, tuple):
-            self._peer = peer[0]
+            self._reader.peer = peer[0]
         if transport.get_extra_info("ssl_object") is not None:
-            self._scheme = "https"
+            self._reader.scheme = "https"
         site = self._site
         site.connections.add(self)
         if len(site.connections) > site.settings.connections:
@@ -199,145 +151,21 @@ class Http1Protocol(asyncio.Protocol):
         if self._lingers_s:
             self._hear_out(data)
             return
-        if not self._in_head and self._incoming is None and self._read_known(data):
+        reader = self._reader
+        known = reader.read_known(data, with_body=self._current is None)
+        if known is not None:
+            self._ahead.append(known)
             self._go_on()
             return
-        was_in_head = self._in_head
-        if not self._parse(data):
-            return
-        if self._in_head and was_in_head:
-            # The read in which a head began is not counted: the body before it may have filled it.
-            self._head_bytes += len(data)
-            if self._head_bytes > _HEAD_MAX_BYTES:
-                self._refuse(_HEAD_TOO_LARGE)
-        if self._ahead:
-            if not was_in_head and self._current is None and len(self._ahead) == 1:
-                self._learn(data, self._ahead[0])
-            self._go_on()
-
-    def _parse(self, data: bytes) -> bool:
-        """Feed the parser; False if there is no more to be done with what it found."""
-        # What ends a body is no beginning of a request, though it look like one.
-        was_amid = self._in_head or self._incoming is not None
-        self._framing_bytes += len(data)
         try:
-            if not self._feed(data):
-                return False
-            if self._incoming is None or self._framing_bytes <= _FRAMING_MAX_BYTES:
-                # No body saves up for the octets that follow it.
-                self._framing_bytes = max(self._framing_bytes, 0)
-                return True
-        except httptools.HttpParserInvalidMethodError:
-            if not was_amid and self._feed_odd_method(data):
-                return True
-        except httptools.HttpParserError:
-            pass
-        self._refuse_malformed()
-        return False
-
-    def _feed(self, data: bytes) -> bool:
-        """As `_parse`. Raises HttpParserError.
-
-        A request with an upgrade that nobody takes is one like any other (RFC 9110 7.8): it may have a
-        body, and others may follow.
-        """
-        while True:
-            try:
-                self._parser.feed_data(data)
-            except httptools.HttpParserUpgrade as upgrade:
-                data = data[upgrade.args[0] :]
-            else:
-                return True
-            if self._hand_over(data):
-                return False
-            if self._lingers_s or self._ahead[-1].method == "CONNECT":
-                # Nothing after it would be HTTP any more.
-                self._read_no_more()
-                return True
-            self._read_past_upgrade(self._ahead[-1])
-
-    def _read_past_upgrade(self, exchange: Http1Exchange) -> None:
-        """Go on behind the fields of a request, where the parser would not: with one that knows of no upgrade."""
-        exchange.is_complete = False
-        self._resumed = exchange
-        self._parser = httptools.HttpRequestParser(self)
-        lines = [b"%b: %b\r\n" % pair for pair in exchange.headers.raw if pair[0] in _ENDS_BODY]
-        self._parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n" % b"".join(lines))
-
-    def _read_known(self, data: bytes) -> bool:
-        """Read a request whose fields are those of one before it on this connection; False: it is another."""
-        known = self._known
-        line = None if known is None else known.line_of(data)
-        if line is not None:
-            assert known is not None
-            self._begin_known(line, known.headers)
-            return True
-        known_body = self._known_body
-        # Bodies are read ahead by the parser alone, which keeps their bound.
-        if known_body is None or self._current is not None or len(data) > _BODY_HELD_BYTES:
-            return False
-        found = known_body.read(data)
-        if found is None:
-            return False
-        line, headers, body = found
-        self._begin_known(line, headers).take(body)
-        return True
-
-    def _begin_known(self, line: re.Match[bytes], headers: Headers) -> Http1Exchange:
-        exchange = Http1Exchange(self, self._site.now_s)
-        method, exchange.raw_path, query = line.groups()
-        exchange.method = method.decode("ascii")
-        exchange.query = query or b""
-        exchange.headers = headers
-        exchange.peer = self._peer
-        exchange.scheme = self._scheme
-        exchange.protocol = "1.1"
-        exchange.is_complete = True
-        self._ahead.append(exchange)
-        return exchange
-
-    def _learn(self, data: bytes, exchange: Http1Exchange) -> None:
-        if exchange.is_complete and exchange.keeps_alive and not self._in_head:
-            if exchange.has_body:
-                self._known_body = learn_with_body(data, exchange.headers) or self._known_body
-            else:
-                self._known = learn(data, exchange.headers) or self._known
-
-    def _hand_over(self, rest: bytes) -> bool:
-        """Let another protocol go on with the connection, if one takes this upgrade (RFC 9110 7.8)."""
-        if self._current is not None or len(self._ahead) != 1:
-            return False
-        exchange = self._ahead[0]
-        if exchange.method != "GET" or any(name in _ENDS_BODY for name, _ in exchange.headers.raw):
-            # Where a body ends, the other protocol could see another way.
-            return False
-        after = self._site.upgraded(exchange)
-        if after is None:
-            return False
-        self._ahead.clear()
-        self._site.connections.discard(self)
-        lines = [b"%b: %b\r\n" % pair for pair in exchange.headers.raw]
-        head = b"%b %b HTTP/1.1\r\n%b\r\n" % (b"GET", self._target, b"".join(lines))
-        self._transport.set_protocol(after)
-        after.connection_made(self._transport)
-        after.data_received(head + rest)
-        return True
-
-    def _feed_odd_method(self, data: bytes) -> bool:
-        """Read a request whose method llhttp does not know: any token is one, and 405 or a route's affair.
-
-        Only where the read begins with it; False if it is no method, or stands elsewhere.
-        """
-        found = _METHOD(data)
-        if found is None or self._ahead:
-            return False
-        self._parser = httptools.HttpRequestParser(self)
-        self._odd_method = found[1].decode("ascii")
-        try:
-            return self._feed(b"POST" + data[found.end(1) :])
-        except httptools.HttpParserError:
-            self._odd_method = ""
-            return False
+            reader.read(data)
+        except MalformedError:
+            self._refuse_malformed()
+        except HeadTooLargeError:
+            self._refuse(_HEAD_TOO_LARGE)
+        else:
+            if self._ahead:
+                self._go_on()
 
     def pause_writing(self) -> None:
         """The client takes less than it is sent."""
@@ -352,64 +180,44 @@ class Http1Protocol(asyncio.Protocol):
         if self._ahead:
             self._go_on()
 
-    # What the parser finds
+    # What the reader tells
 
-    def on_message_begin(self) -> None:
-        self._in_head = True
-        self._head_bytes = 0
-        self._framing_bytes = 0
-        self._target = b""
-        self._headers = []
-
-    def on_url(self, url: bytes) -> None:
-        self._target += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        # Fields behind a body are let go: none that we read may come there (RFC 9110 6.5.1).
-        if self._in_head:
-            # Tabs, too, are no part of a value (RFC 9110 5.5), which llhttp leaves behind it.
-            self._headers.append((name.lower(), value.rstrip(b" \t")))
-
-    def on_headers_complete(self) -> None:
-        self._in_head = False
-        if self._resumed is not None:
-            self._incoming, self._resumed = self._resumed, None
-            return
-        parser = self._parser
-        protocol = parser.get_http_version()
-        # The parser takes what is raised here for a fault of the octets.
-        if protocol not in _VERSIONS:
-            raise ValueError(protocol)
-        if protocol == "1.0" and any(name == b"transfer-encoding" for name, _ in self._headers):
-            # Those who know 1.0 alone see no end of it, or another one (RFC 9112 6.1).
-            raise ValueError("a transfer coding in HTTP/1.0")
-        exchange = Http1Exchange(self, self._site.now_s)
-        exchange.method = self._odd_method or parser.get_method().decode("ascii")
-        self._odd_method = ""
-        exchange.raw_path, exchange.query = _split_target(self._target)
-        exchange.headers = Headers(self._headers)
-        exchange.peer = self._peer
-        exchange.scheme = self._scheme
-        exchange.protocol = protocol
-        # HTTP/1.0 clients that would keep the connection are rare enough to be told to come again.
-        exchange.keeps_alive = parser.should_keep_alive() and protocol == "1.1"
+    def begun(self, exchange: Http1Exchange) -> bool:
+        """Queue a request. One too many is dropped unanswered, which who sends ahead has to expect (RFC 9112 9.3.2)."""
         if len(self._ahead) >= _AHEAD_MAX:
-            # Dropped unanswered, which a client that sends ahead has to expect (RFC 9112 9.3.2).
-            self._read_no_more()
-            return
-        self._incoming = exchange
+            self.read_no_more()
+            return False
         self._ahead.append(exchange)
+        return True
 
-    def on_body(self, body: bytes) -> None:
-        self._framing_bytes -= (1 + _FRAMING_PER_BYTE) * len(body)
-        exchange = self._incoming
-        if exchange is not None and exchange.take(body) > _BODY_HELD_BYTES:
-            self._pause()
+    def hand_over(self, exchange: Http1Exchange, octets: bytes) -> bool:
+        """Let another protocol go on with the connection, if one takes this upgrade (RFC 9110 7.8)."""
+        if self._current is not None or len(self._ahead) != 1:
+            return False
+        after = self._site.upgraded(exchange)
+        if after is None:
+            return False
+        self._ahead.clear()
+        self._site.connections.discard(self)
+        self._transport.set_protocol(after)
+        after.connection_made(self._transport)
+        after.data_received(octets)
+        return True
 
-    def on_message_complete(self) -> None:
-        exchange, self._incoming = self._incoming, None
-        if exchange is not None:
-            exchange.complete()
+    def read_no_more(self) -> None:
+        """What comes from now on is no request; end after the reply to the last one."""
+        self._lingers_s = float("inf")
+        last = self._ahead[-1] if self._ahead else self._current
+        if last is None:
+            self._transport.close()
+        else:
+            last.keeps_alive = False
+
+    def pause(self) -> None:
+        """Leave the socket alone until there is room."""
+        if self._reading:
+            self._reading = False
+            self._transport.pause_reading()
 
     # One request after the other
 
@@ -419,7 +227,7 @@ class Http1Protocol(asyncio.Protocol):
             self._current = exchange = self._ahead.popleft()
             exchange.task = self._site.answer(exchange)
         if len(self._ahead) > _AHEAD_PAUSE:
-            self._pause()
+            self.pause()
 
     def ended(self, exchange: Http1Exchange) -> None:
         """A request has had its reply, or never will: go on, or end the connection."""
@@ -437,18 +245,9 @@ class Http1Protocol(asyncio.Protocol):
         if len(self._ahead) <= _AHEAD_PAUSE:
             self.resume()
 
-    def _read_no_more(self) -> None:
-        """What comes from now on is no request; end after the reply to the last one."""
-        self._lingers_s = float("inf")
-        last = self._ahead[-1] if self._ahead else self._current
-        if last is None:
-            self._transport.close()
-        else:
-            last.keeps_alive = False
-
     def _end(self, *, heard: bool) -> None:
         """Close; who still sends is heard out first, since a reset would destroy a reply not yet read."""
-        if heard or self._scheme == "https":
+        if heard or self._reader.scheme == "https":
             self._transport.close()
             return
         self._lingers_s = self._site.now_s() + _LINGER_S
@@ -462,7 +261,7 @@ class Http1Protocol(asyncio.Protocol):
 
     def _refuse_malformed(self) -> None:
         """What cannot be parsed ends the connection, after the replies to what came before."""
-        incoming, self._incoming = self._incoming, None
+        incoming = self._reader.give_up()
         if incoming is not None:
             # Its body broke off, and is never taken for a whole one.
             if incoming is self._current:
@@ -472,7 +271,7 @@ class Http1Protocol(asyncio.Protocol):
         if self._current is None and not self._ahead:
             self._refuse(_MALFORMED)
             return
-        self._read_no_more()
+        self.read_no_more()
         if self._ahead:
             self._go_on()
 
@@ -482,11 +281,6 @@ class Http1Protocol(asyncio.Protocol):
         self._end(heard=False)
 
     # Room and time
-
-    def _pause(self) -> None:
-        if self._reading:
-            self._reading = False
-            self._transport.pause_reading()
 
     def resume(self) -> None:
         """Read on from the socket."""
@@ -534,17 +328,3 @@ class Http1Protocol(asyncio.Protocol):
     def date_line(self) -> bytes:
         """The Date field of now."""
         return self._site.date_line
-
-
-def _split_target(target: bytes) -> tuple[bytes, bytes]:
-    """Path and query of a request target, raw (RFC 9112 3.2); what has no path is left for the door to refuse."""
-    if not target.startswith(b"/"):
-        try:
-            url = httptools.parse_url(target)
-        except httptools.HttpParserInvalidURLError:
-            return target, b""
-        if not url.schema:
-            return target, b""
-        return url.path or b"/", url.query or b""
-    path, _, query = target.partition(b"?")
-    return path, query
