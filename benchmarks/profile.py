@@ -35,6 +35,7 @@ _ROOMS = (
     ("bff/fronts/workers", "listener: socket, llhttp, reply head"),
     ("bff/fronts/exchange", "listener: socket, llhttp, reply head"),
     ("bff/fronts/door", "door: ids, path, address, flood bucket"),
+    ("bff/fronts/header_rules", "door: ids, path, address, flood bucket"),
     ("bff/fronts/canonical", "door: ids, path, address, flood bucket"),
     ("bff/fronts/address", "door: ids, path, address, flood bucket"),
     ("bff/transcoding/json_codec", "codec: wire to JSON"),

@@ -28,7 +28,8 @@ from bff.core.events import AttemptEnded, Event, LimitDecided, LimitsPassed
 from bff.core.exchange import Reply, Request
 from bff.core.ports import SystemClock, system_random
 from bff.fronts.address import AddressReader
-from bff.fronts.door import Door, DoorCaps, DoorSettings
+from bff.fronts.caps import DoorCaps
+from bff.fronts.door import Door, DoorSettings
 from bff.fronts.pages import load_pages
 from bff.ratelimit.address_buckets import AddressBuckets
 from bff.ratelimit.bucket import Bucket
