@@ -1,6 +1,6 @@
 """Messages inside an Any, however deep it stands: the type URLs that a client wrote, octets that do not decode."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from protobuf import Message, Registry
@@ -9,7 +9,7 @@ from bff.core.exchange import Json
 from bff.transcoding.json_parser import REFUSALS
 from bff.transcoding.scalars import SCALAR_MESSAGES
 
-__all__ = ["OWN_FORM", "has_broken_any", "restore_urls"]
+__all__ = ["OWN_FORM", "has_broken_any", "inner_messages", "restore_urls"]
 
 # Types whose JSON is not an object of their fields; unset, a bare field of such a type is null.
 OWN_FORM = frozenset(SCALAR_MESSAGES) | {
@@ -69,12 +69,16 @@ def has_broken_any(message: Any, registry: Registry) -> bool:
         except REFUSALS:
             return True
         return has_broken_any(inner, registry)
-    for field in desc.fields:
+    return any(has_broken_any(each, registry) for each in inner_messages(message))
+
+
+def inner_messages(message: Any) -> Iterator[Any]:
+    """The messages right within: of fields that are set, of each element of lists and maps."""
+    for field in message.desc().fields:
         if field not in message:
             continue
         value = message[field]
         held = value.values() if isinstance(value, dict) else value
         for each in held if isinstance(value, list | dict) else (value,):
-            if isinstance(each, Message) and has_broken_any(each, registry):
-                return True
-    return False
+            if isinstance(each, Message):
+                yield each

@@ -1,8 +1,9 @@
 """ProtoJSON to wire octets and back, over dynamic types.
 
 protobuf-py is imported here, which converts, and by those that this module stands on: `dynamic_types`
-makes the types, `leaf`, `any_messages`, `bare_fields` and `rarities` reach into them. Where the library
-is laxer than our rules, `exact_json` decides. What is plain never becomes objects: `plain_json` has it.
+makes the types, `leaf`, `any_messages`, `bare_fields`, `rarities` and `wild_masks` reach into them.
+Where the library is laxer than our rules, `exact_json` decides. What is plain never becomes objects:
+`plain_json` has it.
 """
 
 import base64
@@ -35,6 +36,7 @@ from bff.transcoding.plain_json import Convert, Plan, Spelling, plan_of
 from bff.transcoding.rarities import has_rarities, is_extendable
 from bff.transcoding.shapes import Shapes
 from bff.transcoding.switches import STRICT, Switches
+from bff.transcoding.wild_masks import show_wild_masks
 
 __all__ = ["Codec", "RpcStatus"]
 
@@ -202,9 +204,22 @@ class Codec:
             try:
                 return show(message)
             except REFUSALS as error:
-                raise self._unwritable(message, error) from error
+                return self._show_wild(message, show, error)
 
         return write
+
+    def _show_wild(
+        self, message: Message, show: Callable[[Message], bytes], error: Exception
+    ) -> bytes:
+        """A message that the codec has refused for the wildcards in its masks."""
+        if not has_broken_any(message, self._registry):
+            try:
+                text = show_wild_masks(message, self._registry, show)
+            except REFUSALS as other:
+                raise GatewayError("UNREPRESENTABLE", detail=str(other)) from other
+            if text is not None:
+                return text
+        raise self._unwritable(message, error) from error
 
     def _unwritable(self, message: Message, error: Exception) -> GatewayError:
         """The service's fault if an Any within does not decode, else one of JSON."""
@@ -217,6 +232,12 @@ class Codec:
     ) -> Callable[[bytes], Json]:
         """Wire octets to a JSON tree; raises as `writer` does."""
         read, registry = _wire_reader(self.message_class(full_name)), self._registry
+
+        def show_text(message: Message) -> bytes:
+            return message.to_json(
+                registry=registry, always_emit_implicit=emit_unpopulated
+            ).encode()
+
         plan = self._plan(full_name, Spelling(emit_unpopulated=emit_unpopulated))
         show = _never if plan is None else plan.show
         decode = msgspec.json.Decoder().decode
@@ -231,7 +252,8 @@ class Codec:
                     message, registry=registry, always_emit_implicit=emit_unpopulated
                 )
             except REFUSALS as error:
-                raise self._unwritable(message, error) from error
+                tree: Json = decode(self._show_wild(message, show_text, error))
+                return tree
 
         return write
 

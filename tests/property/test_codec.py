@@ -117,7 +117,9 @@ def messages(draw: st.DrawFn) -> Any:
         json_format.ParseDict(draw(st.dictionaries(_TEXT, _JSON, max_size=3)), made.struct)
         json_format.ParseDict(draw(_JSON), made.value)
         made.list.extend(draw(st.lists(_JSON, max_size=3)))
-        made.mask.paths.extend(draw(st.lists(st.sampled_from(["a.foo_bar", "h", "*"]), max_size=2)))
+        made.mask.paths.extend(
+            draw(st.lists(st.sampled_from(["a.foo_bar", "h", "*", "a_b.*.c"]), max_size=2))
+        )
         # No maps in here: their order inside Any's octets is free.
         made.any.Pack(ORACLE(**draw(_PACKED)))
         for _ in range(draw(st.integers(0, 2))):

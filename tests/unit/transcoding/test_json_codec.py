@@ -344,6 +344,61 @@ def test_message_without_json_form(codec: Codec, kind: str, wire: bytes) -> None
     assert (caught.value.reason, caught.value.status) == ("UNREPRESENTABLE", 500)
 
 
+@_rule(117)
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"mask":"a.*"}',
+        '{"mask":"*,aB.*.cD,*.*"}',
+        '{"text":"*","children":[{"mask":"a.*"},{"child":{"mask":"b.*"}}]}',
+        '{"any":{"@type":"type.googleapis.com/kitchen.v1.Kitchen","mask":"a.*"}}',
+        '{"anys":[{"@type":"type.googleapis.com/google.protobuf.FieldMask","value":"a.*"}]}',
+    ],
+)
+def test_a_mask_with_a_wildcard_within_reads_back_as_it_was(codec: Codec, body: str) -> None:
+    """Read, written as text and as a tree, and as google's own printer has it."""
+    wire = codec.reader(KIND)(body.encode())
+
+    assert codec.writer(KIND)(wire) == body.encode()
+    assert codec.tree_writer(KIND)(wire) == json.loads(body)
+    assert codec.writer(KIND, long_numbers=True)(wire) == body.encode()
+
+
+@_rule(112)
+def test_a_mask_with_a_wildcard_is_shown_by_itself(codec: Codec) -> None:
+    wire = codec.reader(KIND)(b'{"mask":"a.*"}')
+
+    assert codec.writer(KIND, response_body="mask")(wire) == b'"a.*"'
+
+
+@_rule(117)
+@pytest.mark.parametrize(
+    "paths",
+    [["a.*", "x_0"], ["a.*", "fooBar"], ["a.*", "b,c"], ["a*"], ["a.*", "wildcardofafieldmask"]],
+    ids=["x_0", "camel case", "a comma", "half a step", "our own word"],
+)
+def test_a_wildcard_saves_no_path_that_reads_back_otherwise(codec: Codec, paths: list[str]) -> None:
+    octets = [b"\x0a" + bytes([len(path)]) + path.encode() for path in paths]
+
+    for write in (codec.writer, codec.tree_writer):
+        with pytest.raises(GatewayError) as caught:
+            write("google.protobuf.FieldMask")(b"".join(octets))
+        assert caught.value.reason == "UNREPRESENTABLE"
+
+
+@_rule(117)
+def test_a_wildcard_beside_an_any_that_does_not_decode_blames_the_service(codec: Codec) -> None:
+    mask, broken = (
+        codec.reader(KIND)(b'{"mask":"a.*"}'),
+        b"\xa2\x02\x18\x0a\x12x/kitchen.v1.Money\x12\x02\x0a\xff",
+    )
+
+    with pytest.raises(UpstreamError) as caught:
+        codec.writer(KIND)(mask + broken)
+
+    assert caught.value.reason == "UPSTREAM_MESSAGE"
+
+
 def test_trees_go_both_ways(codec: Codec) -> None:
     tree = {"i64": "7", "children": [{"text": "ü"}], "state": "STATE_PAID"}
 
