@@ -226,8 +226,13 @@ class _Parser:
         octets = unquote_to_bytes(self.text[begin : self.at])
         if b"/" in octets:
             raise self._error("slash", "an encoded slash cannot be in a literal", begin)
-        # A verb has something before it: only a parameter within it can be a dot segment.
-        if not _DOTS.isdisjoint(octets.split(b";")[0 if what is _SEGMENT else 1 :]):
+        parts = octets.split(b";")
+        # A colon joins the last part of a segment and the first one of its verb: `..:v` is no dot segment.
+        if what is _VERB:
+            del parts[0]
+        elif end is not None:
+            del parts[-1]
+        if not _DOTS.isdisjoint(parts):
             raise self._error(
                 "dot", "a dot segment never matches: no request path holds one", begin
             )

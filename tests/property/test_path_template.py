@@ -110,8 +110,9 @@ def _reference(text: str, *, tail: bool) -> tuple[list[str], list[str], str] | N
     behind = segments[segments.index("**") + 1 :] if "**" in segments else []
     if behind and (not tail or any(each in {"*", "**"} for each in behind)):
         return None
-    # A verb is the end of a segment.
-    if not all(_is_sent(each) for each in (*segments, f"x:{verb}")):
+    # On its way the verb is the end of the last segment.
+    sent = [*segments[:-1], f"{segments[-1]}:{verb}" if verb else segments[-1]]
+    if not all(map(_is_sent, sent)):
         return None
     return segments, names, verb
 
