@@ -55,7 +55,7 @@ async def turns(count: int = 3) -> None:
 
 async def works_again(lane: LaneChannel) -> None:
     """A connection that gave nothing is followed by a short pause; then calls are answered."""
-    async with asyncio.timeout(10.0):
+    async with asyncio.timeout(30.0):
         while not isinstance(end := await ending(lane, b"fine"), UnaryReply):
             assert end.sent in {"never", "refused"}
             await asyncio.sleep(0.01)

@@ -276,6 +276,7 @@ async def test_many_calls_with_cancels_and_resets_end_at_the_baseline() -> None:
     assert figures.ends["reset"] > 0.02 * figures.calls
     assert figures.ends["ok"] > 0.7 * figures.calls
     assert (figures.crossed, figures.open_calls, figures.connections) == (0, 0, 1)
-    assert figures.tasks[0] == figures.tasks[1]
-    assert figures.files[0] == figures.files[1]
+    assert figures.tasks[1] <= figures.tasks[0]
+    # Fewer where a connection of the test before was only then let go of.
+    assert figures.files[1] <= figures.files[0]
     assert figures.streams[1] < figures.streams[0] + 10

@@ -390,7 +390,7 @@ async def test_goaway_as_the_first_word_sends_calls_elsewhere(greets: bool) -> N
         peer.send((settings_frame() if greets else b"") + goodbye)
 
     async with H2Server(script) as server, lane_to(server.address) as lane:
-        async with asyncio.timeout(10.0):
+        async with asyncio.timeout(30.0):
             while not isinstance(end := await ending(lane, b"hi"), UnaryReply):
                 assert end.sent in {"never", "refused"}
                 await asyncio.sleep(0)
@@ -413,7 +413,7 @@ async def test_goaway_during_an_upload_lets_it_go_on() -> None:
     async with H2Server(script) as server, lane_to(server.address) as lane:
         first = asyncio.create_task(ending(lane, b"x" * 500))
         await (await server.first()).saw(DATA)
-        async with asyncio.timeout(10.0):
+        async with asyncio.timeout(30.0):
             while not isinstance(second := await ending(lane, b"hi"), UnaryReply):
                 # It left on the first connection before the goodbye was read.
                 assert second.sent == "refused"
@@ -463,7 +463,7 @@ async def test_a_block_that_plays_tricks_gives_a_status(name: str, late: bool) -
     async with H2Server(script) as server, lane_to(server.address) as lane:
         wait_s = 0.25 if late else 10.0
         error = fault(await ending(lane, b"odd", deadline_s=soon_s(wait_s)))
-        async with asyncio.timeout(10.0):
+        async with asyncio.timeout(30.0):
             while not isinstance(end := await ending(lane, b"fine"), UnaryReply):
                 assert end.origin == "wire"
                 await asyncio.sleep(0.01)

@@ -530,7 +530,8 @@ async def test_who_is_refused_while_sending_can_read_why(echo: Echo) -> None:
 async def test_who_sends_on_and_on_is_not_heard_for_ever(echo: Echo) -> None:
     echo.cap_bytes = 10
     client = await Client.connect(echo)
-    client.send(b"POST /p HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n")
+    head = b"POST /p HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n"
+    client.send(head + b"more than the cap")
     await echo.ended.wait()
 
     async def send_on() -> None:

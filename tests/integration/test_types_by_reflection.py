@@ -160,6 +160,7 @@ async def test_new_types_go_live_and_requests_under_way_keep_theirs(bookshop: Bo
         assert told["changed_routes"] == "GET /v1/books/{id}"
         assert told["removed"] == 0
         assert after.json() == {"id": "8", "author": "A"}
+        assert before.status_code == 200
         assert "author" not in before.json()
         line = await gateway.access_line(before)
         assert line["version"] == gateway.version

@@ -504,5 +504,6 @@ async def test_a_fifth_of_many_streams_cancelled_leaves_none_behind() -> None:
     assert sum(figures.ends.values()) == figures.streams
     assert figures.ends["cancelled"] > 0.1 * figures.streams
     assert figures.open_calls == 0
-    assert figures.tasks[0] == figures.tasks[1]
-    assert figures.files[0] == figures.files[1]
+    assert figures.tasks[1] <= figures.tasks[0]
+    # Fewer where a connection of the test before was only then let go of.
+    assert figures.files[1] <= figures.files[0]

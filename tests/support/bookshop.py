@@ -64,7 +64,9 @@ class Bookshop:
         return {
             "gateway": {"protos": []},
             "control": {"state": str(self._folder / "state")},
-            "upstreams": {"shelf": {"endpoints": [self.server.address]}},
+            # A request may be held while types are fetched anew.
+            "upstreams": {"shelf": {"endpoints": [self.server.address], "timeout": "30s"}},
+            "deadline": "30s",
             "descriptors": [{"reflection": "shelf", "every": "1s", **source}],
             "graphql": {"caps": {}},
         }

@@ -38,7 +38,7 @@ _FLAGS = (
     "--disable-sync",
     "--remote-debugging-pipe",
 )
-_GUARD_S = 30.0
+_GUARD_S = 60.0
 _MOST_MESSAGE_BYTES = 64 * 1024 * 1024
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)

@@ -46,7 +46,7 @@ __all__ = [
 _ROOT = Path(__file__).parents[2]
 _PROTOS = _ROOT / "protos"
 _SERVING = re.compile(r"serving (\S+)  admin (\S+)  version (\S+)")
-_GUARD_S = 30.0
+_GUARD_S = 60.0
 # `python -m bff`, after asking for PR_SET_PDEATHSIG: a test run that is killed must not leave the
 # gateway behind. Said by the child itself, since Python forks for a `preexec_fn`, and gRPC in our own
 # process then restarts its threads in the child, whose files are being closed.
@@ -320,7 +320,7 @@ class GatewayProcess:
         return {pid for pid, session in _sessions() if session == self.pid}
 
     def wait_family_gone(self, pids: set[int]) -> set[int]:
-        """Wait until these have ended; those that have not after 30 s."""
+        """Wait until these have ended; those that have not after 60 s."""
         return {pid for pid in pids if not _wait_gone(pid)}
 
     # Asking
@@ -371,7 +371,7 @@ class GatewayProcess:
         )
 
     async def wait_metric(self, name: str, value: float, **labels: str) -> None:
-        """Ask until a metric has this value; raises TimeoutError after 30 s."""
+        """Ask until a metric has this value; raises TimeoutError after 60 s."""
         async with asyncio.timeout(_GUARD_S):
             while await self.metric(name, **labels) != value:
                 pass
@@ -411,11 +411,14 @@ class GatewayProcess:
 
     async def edit(self, name: str, text: str) -> dict[str, Any]:
         """Save a mapping file and wait for what the watching gateway says: `config_applied` or `config_refused`."""
-        start = len(self._err.all())
-        path = self.folder / name
-        partial = path.with_suffix(".partial")
+        # Written elsewhere: two changes of the folder could be looked at twice, and the second word on a
+        # bad edit would be taken for the first on the next.
+        aside = self.folder.parent / "edited"
+        aside.mkdir(exist_ok=True)
+        partial = aside / name
         partial.write_text(text)
-        partial.rename(path)
+        start = len(self._err.all())
+        partial.rename(self.folder / name)
         return await self.event("config_applied", "config_refused", start=start)
 
     async def event(self, *names: str, start: int = 0) -> dict[str, Any]:

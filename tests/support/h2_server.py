@@ -118,7 +118,7 @@ class Peer:
 
     async def saw(self, kind: int) -> None:
         """Wait until a frame of this type was read, by whomever."""
-        async with asyncio.timeout(10.0):
+        async with asyncio.timeout(30.0):
             while not any(one[0] == kind for one in self.frames):
                 self._came.clear()
                 await self._came.wait()
@@ -190,7 +190,7 @@ class H2Server:
 
     async def first(self) -> Peer:
         """The first connection, once it is there."""
-        async with asyncio.timeout(10.0):
+        async with asyncio.timeout(30.0):
             await self._met.wait()
         return self.peers[0]
 

@@ -28,7 +28,7 @@ _MESSAGE_BYTES = 16_000
 _MESSAGES = 100_000
 _RECEIVE_BYTES = 4096
 # The service has not said anything for so long: all that can wait somewhere does.
-_QUIET_S = 1.0
+_QUIET_S = 0.5
 _ROUTES = """
 service: talk.v1.Talk
 upstream: talk

@@ -79,7 +79,7 @@ class Talker:
     ) -> None:
         await self._server.stop(None)
 
-    async def until(self, fact: Callable[[], bool], *, within_s: float = 10.0) -> None:
+    async def until(self, fact: Callable[[], bool], *, within_s: float = 30.0) -> None:
         """Wait until `fact` holds; it is looked at whenever something happened here."""
         if fact():
             return

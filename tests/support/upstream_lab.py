@@ -112,7 +112,7 @@ class UpstreamLab:
         """The calls that arrived, in order; of one path or of all."""
         return [one for one in self.seen if path is None or one.path == path]
 
-    async def until(self, fact: Callable[[], bool], *, within_s: float = 10.0) -> None:
+    async def until(self, fact: Callable[[], bool], *, within_s: float = 30.0) -> None:
         """Wait until `fact` holds; it is looked at whenever something happened at the service."""
         if fact():
             return
