@@ -133,10 +133,7 @@ class _Worker:
         self._before_ready = before_ready
         self._clock = SystemClock()
         self._random = system_random()
-        table = (
-            Path(settings.metrics_folder) / str(os.getpid()) if settings.metrics_folder else None
-        )
-        self._metrics = Metrics(path=table)
+        self._metrics, self._metrics_lost = _metrics_in(settings.metrics_folder)
         self._lines = LineWriter(fd=1, count_dropped=self._count_dropped)
         self._event_lines = LineWriter(fd=2, count_dropped=self._count_dropped)
         self._events = EventLog(
@@ -178,6 +175,8 @@ class _Worker:
         for lines in (self._event_lines, self._lines):
             lines.start()
             self._exits.push_async_callback(lines.close)
+        if self._metrics_lost:
+            self._events.note("metrics_not_shared", why=self._metrics_lost)
         document, compiled = await self._compile()
         self._current = Current(compiled.tools)
         self.door = Door(
@@ -419,6 +418,17 @@ class _Worker:
         await self._parts.close_unused()
         self._metrics.counter("bff_config_refused_total", "compile").add()
         return Loaded(ask, ok=False, version=self._version, problems=problems)
+
+
+def _metrics_in(folder: str) -> tuple[Metrics, str]:
+    """The table that the node reads too; where the disk has no room for it, one of the worker's own, and why."""
+    if not folder:
+        return Metrics(), ""
+    try:
+        return Metrics(path=Path(folder) / str(os.getpid())), ""
+    except OSError as error:
+        # Serving uncounted is better than to die once more each time that a worker is replaced.
+        return Metrics(), error.strerror or str(error)
 
 
 def _settle_garbage() -> None:

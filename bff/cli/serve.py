@@ -1,10 +1,12 @@
 """`bff serve`: one node - workers for traffic, and a small process for health, metrics and the watch."""
 
+import contextlib
 import os
 import secrets
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import msgspec
 import typer
@@ -46,6 +48,7 @@ def serve(
     ] = None,
 ) -> None:
     """Serve the mapped routes. Exit 2: refused to start, with every reason."""
+    _prepare_ready(ready_file)
     ask = ReflectionFetch()
     held = HeldTypes(fetch=lambda source: ask(source.target), end=ask.end)
     try:
@@ -62,11 +65,17 @@ def serve(
     settings = _node_settings(
         judged.document, judged.compiled.tools.version, mappings, watch, workers
     )
-    with tempfile.TemporaryDirectory(prefix="bff-run-") as folder:
+    with _own_folder() as folder:
         accepted = Path(folder) / "accepted"
         first = _checked(judged)
-        write_accepted(accepted, first.content)
-        code = _run(judged.document, settings, mappings, ready_file, accepted, held, first)
+        buckets = ""
+        with _told_if_full(folder):
+            write_accepted(accepted, first.content)
+            if settings.listener.workers > 1:
+                # Connections spread over workers, so a bucket must be one for all of them.
+                buckets = str(accepted.with_name("buckets"))
+                create_table(Path(buckets))
+        code = _run(judged.document, settings, mappings, ready_file, accepted, buckets, held, first)
     raise typer.Exit(code)
 
 
@@ -76,14 +85,10 @@ def _run(
     mappings: Path,
     ready_file: Path | None,
     accepted: Path,
+    buckets: str,
     held: HeldTypes,
     first: Checked,
 ) -> int:
-    buckets = ""
-    if settings.listener.workers > 1:
-        # Connections spread over workers, so a bucket must be one for all of them.
-        buckets = str(accepted.with_name("buckets"))
-        create_table(Path(buckets))
     if document.gateway.value.limiter.store != "memory":
         load_redis()
     hash_key = secrets.token_bytes(32)
@@ -146,6 +151,44 @@ def _fixed_at_start(document: Document) -> dict[str, object]:
     }
 
 
+def _own_folder() -> tempfile.TemporaryDirectory[str]:
+    """Where the accepted version and the buckets lie while the node runs."""
+    try:
+        return tempfile.TemporaryDirectory(prefix="bff-run-")
+    except OSError as error:
+        _refuse(
+            f"no folder for the node's own files: {error.strerror}; set TMPDIR to one with room"
+        )
+
+
+@contextlib.contextmanager
+def _told_if_full(folder: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        _refuse(
+            f"the node's own files cannot be written in {folder}: {error.strerror}; "
+            "make room there, or set TMPDIR to a folder that has it"
+        )
+
+
+def _prepare_ready(ready_file: Path | None) -> None:
+    """See now that it can be written, and let none of an earlier start be taken for ours."""
+    if ready_file is None:
+        return
+    try:
+        partial = _partial(ready_file)
+        partial.touch()
+        partial.unlink()
+        ready_file.unlink(missing_ok=True)
+    except OSError as error:
+        _refuse(f"--ready-file {ready_file} cannot be written: {error.strerror}")
+
+
+def _partial(ready_file: Path) -> Path:
+    return ready_file.with_name(ready_file.name + ".partial")
+
+
 def _say_ready(settings: NodeSettings, ready_file: Path | None) -> None:
     listener = settings.listener
     scheme = "https" if listener.tls else "http"
@@ -153,9 +196,15 @@ def _say_ready(settings: NodeSettings, ready_file: Path | None) -> None:
     admin = f"http://{_shown(settings.admin_host)}:{settings.admin_port}"
     if ready_file is not None:
         text = msgspec.json.encode({"public": public, "admin": admin, "pid": os.getpid()})
-        partial = ready_file.with_suffix(".partial")
-        partial.write_bytes(text)
-        partial.rename(ready_file)
+        try:
+            partial = _partial(ready_file)
+            partial.write_bytes(text)
+            partial.rename(ready_file)
+        except OSError as error:
+            # It could be when we started. What serves is not ended for it.
+            errors.print(
+                f"--ready-file {ready_file} cannot be written: {error.strerror}", style="red"
+            )
     errors.print(
         f"serving {public}  admin {admin}  version {settings.version}  workers {listener.workers}",
         style="green",
@@ -226,6 +275,6 @@ def _address(text: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def _refuse(why: str) -> None:
+def _refuse(why: str) -> NoReturn:
     errors.print(f"not started: {why}", style="red")
     raise typer.Exit(_REFUSED)

@@ -4,13 +4,14 @@ Workers never read the mapping files: a save that was refused, or one that nobod
 must not reach a worker that happens to start just then, and no two workers may differ.
 """
 
+import os
 import pickle
 from pathlib import Path
 
 from bff.config.documents import Document
 from bff.snapshot.type_sources import Sources
 
-__all__ = ["pack", "read_accepted", "write_accepted"]
+__all__ = ["pack", "read_accepted", "take_back", "write_accepted"]
 
 
 def pack(document: Document, sources: Sources) -> bytes:
@@ -19,11 +20,23 @@ def pack(document: Document, sources: Sources) -> bytes:
 
 
 def write_accepted(path: Path, content: bytes) -> None:
-    """Replace the accepted version in one step."""
+    """Replace the accepted version in one step. Raises OSError, and then the one before stands."""
     partial = path.with_suffix(".partial")
-    partial.touch(mode=0o600)
-    partial.write_bytes(content)
-    partial.rename(path)
+    try:
+        partial.touch(mode=0o600)
+        partial.write_bytes(content)
+        if path.exists():
+            _before(path).unlink(missing_ok=True)
+            os.link(path, _before(path))
+        partial.rename(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def take_back(path: Path) -> None:
+    """Let the version before the last `write_accepted` stand again; it takes no room on a full disk."""
+    _before(path).rename(path)
 
 
 def read_accepted(path: Path) -> tuple[Document, Sources]:
@@ -31,3 +44,7 @@ def read_accepted(path: Path) -> tuple[Document, Sources]:
     # Written by the node into a folder that only its user may enter, and read by its own children.
     document, sources = pickle.loads(path.read_bytes())  # noqa: S301 - see above
     return document, sources
+
+
+def _before(path: Path) -> Path:
+    return path.with_suffix(".before")

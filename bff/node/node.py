@@ -7,7 +7,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from bff.control.accepted import write_accepted
+from bff.control.accepted import take_back, write_accepted
 from bff.control.held_types import HeldTypes
 from bff.control.type_refresh import TypeRefresh
 from bff.control.worker_links import WorkerLinks
@@ -170,42 +170,54 @@ class Node:
             # Not there yet, or torn by a crash: nothing was counted that could be shown.
             return []
 
-    async def reload(self) -> None:
-        """Files or types changed: judge them, and only if they are sound tell the workers to swap."""
-        async with self._reloading:
-            await self._reload()
+    async def reload(self, *, asked: bool = False) -> None:
+        """Files or types changed: judge them, and only if they are sound tell the workers to swap.
 
-    async def _reload(self) -> None:
+        Who `asked` gets an answer in any case.
+        """
+        async with self._reloading:
+            await self._reload(asked=asked)
+
+    async def _reload(self, *, asked: bool) -> None:
         checked = await self._judge()
         if checked.problems:
-            self._metrics.counter("bff_config_refused_total", "check").add()
-            self._refused = tuple(str(problem) for problem in checked.problems[:20])
-            for problem in checked.problems:
-                self._log.note("config_refused", problem=str(problem), live=self._version)
+            self._refuse("check", tuple(str(problem) for problem in checked.problems))
             return
+        mended = bool(self._refused)
         self._refused = ()
         self.types.tell_refused(checked.refused, self._version)
         if checked.needs_restart != self._needs_restart:
             self._needs_restart = checked.needs_restart
-            self._log.note("restart_needed", keys=", ".join(checked.needs_restart))
+            if checked.needs_restart:
+                self._log.note("restart_needed", keys=", ".join(checked.needs_restart))
+            else:
+                self._log.note("restart_not_needed")
         if checked.version == self._version:
+            if asked or mended:
+                self._log.note("config_unchanged", version=self._version)
             return
-        before = await asyncio.to_thread(self._accepted.read_bytes)
-        # First, so that a worker that starts meanwhile has the same as those that swap.
-        await asyncio.to_thread(write_accepted, self._accepted, checked.content)
+        try:
+            # First, so that a worker that starts meanwhile has the same as those that swap.
+            await asyncio.to_thread(write_accepted, self._accepted, checked.content)
+        except OSError as error:
+            self._refuse("store", (f"{self._accepted} cannot be written: {error.strerror}",))
+            return
         answers = await self.links.reload()
         applied = sum(answer.ok for answer in answers)
         if answers and not applied:
             # Only a worker can find some faults, such as a secret that cannot be read.
-            await asyncio.to_thread(write_accepted, self._accepted, before)
-            self._refused = answers[0].problems
-            self._metrics.counter("bff_config_refused_total", "workers").add()
-            for text in answers[0].problems:
-                self._log.note("config_refused", problem=text, live=self._version)
+            await asyncio.to_thread(take_back, self._accepted)
+            self._refuse("workers", answers[0].problems)
             return
         self._version = checked.version
         self._log.note("config_applied", version=checked.version, workers=applied, of=len(answers))
         await self._follow(checked)
+
+    def _refuse(self, stage: str, problems: tuple[str, ...]) -> None:
+        self._metrics.counter("bff_config_refused_total", stage).add()
+        self._refused = problems[:20]
+        for text in problems:
+            self._log.note("config_refused", problem=text, live=self._version)
 
     async def _follow(self, checked: Checked) -> None:
         """What the node itself does once a version is live: tell the routes, keep the types."""
@@ -237,6 +249,9 @@ class Node:
     async def drain(self) -> None:
         """Unready first; clients are asked to leave; then the listener is told to stop."""
         self._draining = True
+        self._log.note(
+            "drain_begun", grace_s=self.grace_s, finish_s=self._settings.listener.finish_s
+        )
         await self.links.drain()
 
     @property

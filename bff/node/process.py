@@ -119,6 +119,8 @@ async def _supervise(
     links.close()
     if code:
         log.note("listener_ended", exit_code=listening.exitcode or 0)
+    else:
+        log.note("drain_ended")
     await lines.close()
     return code
 
@@ -158,7 +160,7 @@ async def _reload_on(asked: asyncio.Event, node: Node) -> None:
     while True:
         await asked.wait()
         asked.clear()
-        await node.reload()
+        await node.reload(asked=True)
 
 
 async def _watch(node: Node, watched: tuple[Path, ...]) -> None:

@@ -34,7 +34,7 @@ __all__ = ["Counter", "Gauge", "Histogram", "Metrics", "Sample", "read_file", "r
 
 MAGIC = b"BFFMETR1"
 HEADER_BYTES = 64
-# Sparse: pages that nothing was counted in cost no memory. 2 MiB of values, 4 MiB of names.
+# Pages that nothing was counted in cost no memory. 2 MiB of values, 4 MiB of names.
 MOST_VALUES = 262_144
 NAMES_START = HEADER_BYTES + MOST_VALUES * 8
 TABLE_BYTES = NAMES_START + 4 * 1024 * 1024
@@ -138,8 +138,13 @@ class _Table:
 def _map_new(path: Path) -> mmap.mmap:
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        os.ftruncate(fd, TABLE_BYTES)
+        # All blocks at once: on a full disk, who touches a page that has none dies of SIGBUS.
+        os.posix_fallocate(fd, 0, TABLE_BYTES)
         return mmap.mmap(fd, TABLE_BYTES)
+    except OSError:
+        # Nobody may map what has holes.
+        path.unlink()
+        raise
     finally:
         os.close(fd)
 
@@ -165,6 +170,8 @@ def read_file(path: Path) -> list[Sample]:
 
 class Metrics:
     """All that one worker counts. `path` is a new file for its table; without one, the table is private.
+
+    Raises OSError if there is no room for the file.
 
     `counter`, `gauge` and `histogram` give a label set's child: take it at load where the labels are
     known then; asked for at request it costs one look into a dict (0.2 us).

@@ -48,3 +48,25 @@ async def test_sighup_looks_at_the_files_again_and_ends_nothing(
         assert "nonsense" in refused["problem"]
         async with gateway.client() as http:
             assert (await http.get("/v1/products/p-1")).status_code == 200
+
+
+async def test_who_asks_by_sighup_is_answered_in_any_case(
+    tmp_path: Path, shop: SampleServices
+) -> None:
+    """Nothing changed: one line says so, else nobody could tell whether the signal came."""
+    with GatewayProcess(tmp_path, shop) as gateway:
+        os.kill(gateway.pid, signal.SIGHUP)
+
+        assert (await gateway.event("config_unchanged"))["version"] == gateway.version
+
+
+async def test_files_that_are_again_what_is_served_are_told(
+    tmp_path: Path, shop: SampleServices
+) -> None:
+    """The last word on a refused change is that it was mended."""
+    with GatewayProcess(tmp_path, shop, arguments=("--watch",)) as gateway:
+        good = (gateway.folder / "catalog.yaml").read_text()
+        await gateway.edit("catalog.yaml", good + "\nnonsense: 1\n")
+        gateway.folder.joinpath("catalog.yaml").write_text(good)
+
+        assert (await gateway.event("config_unchanged"))["version"] == gateway.version

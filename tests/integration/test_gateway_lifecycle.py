@@ -51,6 +51,35 @@ async def _when_there(path: Path) -> dict[str, str | int]:
     return found
 
 
+async def test_a_ready_file_of_an_earlier_start_is_gone_before_traffic_is_taken(
+    shop: SampleServices, tmp_path: Path
+) -> None:
+    """Else whoever waits for it would go to addresses of a node that is no more."""
+    ready = tmp_path / "ready.json"
+    ready.write_text('{"public": "http://127.0.0.1:1"}')
+    changes = {
+        **ROOMY,
+        "stores": {"main": {"redis": "redis://127.0.0.1:1", "password": "file:/no"}},
+    }
+    changes["limiter"] = {"store": "main"}
+    gateway = GatewayProcess(tmp_path, shop, changes=changes, arguments=[f"--ready-file={ready}"])
+
+    assert gateway.launch().wait() != 0
+    assert not ready.exists()
+
+
+def test_a_ready_file_that_cannot_be_written_is_told_at_once(
+    shop: SampleServices, tmp_path: Path
+) -> None:
+    arguments = [f"--ready-file={tmp_path}/not/there.json"]
+    gateway = GatewayProcess(tmp_path, shop, arguments=arguments).launch()
+
+    assert gateway.wait() == 2
+    text = gateway.error_text()
+    assert "there.json cannot be written: No such file or directory" in text
+    assert "Traceback" not in text
+
+
 @pytest.mark.parametrize("which", ["listen", "admin"])
 def test_a_taken_port_is_told_at_once(shop: SampleServices, tmp_path: Path, which: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as holder:
@@ -110,6 +139,7 @@ async def test_a_drain_lets_running_requests_finish(
             await samples.wait_calls("catalog", "GetProduct", lambda c: c.in_flight == 1)
             gateway.terminate()
             unready = await _until_unready(admin)
+            told = await gateway.event("drain_begun")
             # Still in the grace: new requests are served, and asked to come back elsewhere.
             late = await http.get("/v1/products/p-2")
             # The second signal ends the grace.
@@ -118,6 +148,8 @@ async def test_a_drain_lets_running_requests_finish(
         code = await asyncio.to_thread(gateway.wait)
 
     assert unready == {"status": "unready", "reasons": ["draining"]}
+    assert (told["grace_s"], told["finish_s"]) == (20, 10)
+    assert '"event":"drain_ended"' in gateway.error_text()
     assert (late.status_code, late.headers["connection"]) == (200, "close")
     assert reply.status_code == 200
     assert code == 0

@@ -84,3 +84,11 @@ def test_a_torn_write_costs_one_bucket_at_most(tmp_path: Path) -> None:
     assert list(refused.used_us) == [bucket.full_us]
     torn.close()
     store.close()
+
+
+def test_a_table_has_its_room_from_the_start(tmp_path: Path) -> None:
+    """On a disk that is full later no page lacks its block: touching one would kill the worker."""
+    create_table(tmp_path / "t")
+
+    found = (tmp_path / "t").stat()
+    assert found.st_blocks * 512 >= found.st_size

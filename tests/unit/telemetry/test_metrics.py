@@ -1,5 +1,6 @@
 """Counting, and adding workers up."""
 
+import resource
 from pathlib import Path
 
 import pytest
@@ -215,3 +216,26 @@ def test_a_file_that_is_no_table_is_refused() -> None:
 def test_the_number_of_labels_is_checked() -> None:
     with pytest.raises(ValueError, match="labels"):
         Metrics().counter("bff_auth_failures_total", "only-one")
+
+
+def test_a_table_has_its_room_from_the_start(tmp_path: Path) -> None:
+    """On a disk that is full later no page lacks its block: touching one would kill the worker, and the node."""
+    path = tmp_path / "1"
+    Metrics(path=path)
+
+    found = path.stat()
+    assert found.st_blocks * 512 >= found.st_size > 6_000_000
+
+
+def test_a_table_without_room_leaves_no_file(tmp_path: Path) -> None:
+    """Nobody may map a file with holes."""
+    path = tmp_path / "1"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (65_536, before[1]))
+    try:
+        with pytest.raises(OSError, match="large"):
+            Metrics(path=path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    assert not path.exists()
