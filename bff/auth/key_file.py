@@ -22,13 +22,14 @@ from typing import Final
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.reader import ReaderError
 
 from bff.auth.api_keys import ApiKeyRecord, check_record
 from bff.core.errors import ConfigError
 from bff.core.exchange import Json
 from bff.core.problems import Problem, Where, nearest
 
-__all__ = ["format_record", "parse_key_file"]
+__all__ = ["FILE_BYTES", "format_record", "parse_key_file"]
 
 FILE_BYTES: Final = 16 * 1024 * 1024
 _TEXTS: Final = ("id", "hash", "sub", "tenant", "tier", "state")
@@ -100,8 +101,16 @@ def _load(text: str, file: str) -> Json:
         mark = error.problem_mark
         where = Where(file) if mark is None else Where(file, mark.line + 1, mark.column + 1)
         raise ConfigError([Problem(where, f"not YAML: {error.problem}")]) from error
-    except YAMLError as error:
-        raise ConfigError([Problem(Where(file), "not YAML")]) from error
+    except ReaderError as error:
+        before = text[: error.position].replace("\r\n", "\n").replace("\r", "\n")
+        where = Where(file, before.count("\n") + 1, len(before) - before.rfind("\n"))
+        raise ConfigError([Problem(where, "a character that is not allowed in YAML")]) from error
+    except (YAMLError, ValueError) as error:
+        # ValueError: a time or a number that there is not.
+        why = str(error).partition("\n")[0][:200]
+        raise ConfigError([Problem(Where(file), f"not YAML: {why}")]) from error
+    except RecursionError as error:
+        raise ConfigError([Problem(Where(file), "nested too deeply")]) from error
 
 
 def _record(entry: Json) -> ApiKeyRecord:

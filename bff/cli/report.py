@@ -7,7 +7,7 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from bff.core.problems import Problem
+from bff.core.problems import Problem, printable
 
 __all__ = ["console", "errors", "print_problems", "problems_json"]
 
@@ -31,13 +31,14 @@ def _rendered(problem: Problem) -> Text:
         text.append(f"[{problem.code}]", "dim")
     text.append(": ")
     if problem.path:
-        text.append(f"{problem.path}: ")
-    text.append(problem.message)
+        text.append(printable(f"{problem.path}: "))
+    text.append(printable(problem.message))
     if problem.line_text and problem.where.column:
-        text.append(f"\n    {problem.line_text}\n    ", "dim")
-        text.append(" " * (problem.where.column - 1) + "^", colour)
+        text.append(f"\n    {printable(problem.line_text)}\n    ", "dim")
+        before = printable(problem.line_text[: problem.where.column - 1])
+        text.append(" " * len(before) + "^", colour)
     if problem.hint:
-        text.append(f"\n    {problem.hint}", "green")
+        text.append(f"\n    {printable(problem.hint)}", "green")
     return text
 
 

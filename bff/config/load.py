@@ -3,7 +3,6 @@
 import hashlib
 import itertools
 import os
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,8 +19,9 @@ from bff.config.gateway import GatewayFile
 from bff.config.places import KINDS
 from bff.config.routes import ServiceFile
 from bff.config.translate import problems_of
-from bff.config.yaml_tree import Entry, Node, Source, parse, plain
+from bff.config.yaml_tree import Entry, Node, Source, lines_of, parse, plain
 from bff.core.errors import ConfigError
+from bff.core.files import NotRegularError, read_regular
 from bff.core.problems import Problem, Where
 
 __all__ = ["MAX_ROUTES", "MAX_SOURCE_BYTES", "Document", "Placed", "load"]
@@ -153,8 +153,7 @@ class _Loading:
             if text is None:
                 continue
             room_bytes -= len(text)
-            lines = tuple(text.splitlines())
-            source = Source(name=_shown_name(path), path=str(path), lines=lines)
+            source = Source(name=_shown_name(path), path=str(path), lines=lines_of(text))
             by_file[path] = parse(source, text)
         key_files = {path for nodes, _ in by_file.values() for path in _key_files(nodes)}
         documents: list[Node] = []
@@ -183,12 +182,10 @@ class _Loading:
 
     def _read(self, path: Path, room_bytes: int) -> str | None:
         try:
-            # Opening a pipe waits for a writer, perhaps for ever.
-            if not stat.S_ISREG(path.stat().st_mode):
-                self._report(path, "this is no regular file")
-                return None
-            with path.open("rb") as file:
-                content = file.read(room_bytes + 1)
+            content = read_regular(path, room_bytes)
+        except NotRegularError:
+            self._report(path, "this is no regular file")
+            return None
         except OSError as error:
             self._report(path, f"this file cannot be read: {error.strerror}")
             return None
@@ -199,9 +196,11 @@ class _Loading:
         try:
             return content.decode("utf-8-sig")
         except UnicodeDecodeError as error:
-            line = content.count(b"\n", 0, error.start) + 1
-            where = Where(_shown_name(path), line, 1)
-            self.problems.append(Problem(where, "this file is not UTF-8", code="BFF-C006"))
+            *_, before = lines = lines_of(content[: error.start].decode("utf-8", "replace"))
+            where = Where(_shown_name(path), len(lines), len(before) + 1)
+            hint = "save it as UTF-8"
+            problem = Problem(where, "this file is not UTF-8", hint=hint, code="BFF-C006")
+            self.problems.append(problem)
             return None
 
     # --- documents --------------------------------------------------------------------------

@@ -10,7 +10,8 @@ from typing import Final
 
 from msgspec import Struct
 
-from bff.config.yaml_tree import Entry, Node, Source, parse
+from bff.config.yaml_tree import Entry, Node, Source, lines_of, parse
+from bff.core.files import read_regular
 from bff.core.problems import Problem, Where, nearest
 from bff.core.schema import HttpBinding
 
@@ -49,14 +50,15 @@ class ServiceConfig(Struct, frozen=True, kw_only=True):
 def read_service_config(path: Path, name: str) -> ServiceConfig:
     """Read a file; `name` is how problems call it. Blocks. Nothing is raised: see `problems`."""
     try:
-        if path.stat().st_size > _MAX_BYTES:
+        content = read_regular(path, _MAX_BYTES)
+        if len(content) > _MAX_BYTES:
             return _failed(Where(name), f"is larger than {_MAX_BYTES >> 20} MiB")
-        text = path.read_text(encoding="utf-8-sig")
+        text = content.decode("utf-8-sig")
     except OSError as error:
         return _failed(Where(name), f"cannot be read: {error.strerror}")
     except UnicodeDecodeError:
         return _failed(Where(name), "is not UTF-8")
-    source = Source(name=name, path=str(path), lines=tuple(text.splitlines()))
+    source = Source(name=name, path=str(path), lines=lines_of(text))
     nodes, problems = parse(source, text)
     if problems:
         return ServiceConfig(rules={}, problems=tuple(problems))

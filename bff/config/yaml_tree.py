@@ -28,7 +28,7 @@ from ruamel.yaml.reader import ReaderError
 from bff.config.blocks import KeyPath
 from bff.core.problems import Problem, Where
 
-__all__ = ["MAX_DEPTH", "Entry", "Node", "Source", "entry_at", "parse", "plain"]
+__all__ = ["MAX_DEPTH", "Entry", "Node", "Source", "entry_at", "lines_of", "parse", "plain"]
 
 # CF11: nesting 32; and values that aliases may add to a document, so that no small file grows large.
 MAX_DEPTH = 32
@@ -40,6 +40,8 @@ _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _SURROGATE = re.compile("[\ud800-\udfff]")
+# YAML 1.2 5.4: U+0085, U+2028 and U+2029 no longer end a line.
+_LINE_BREAK = re.compile(r"\r\n|[\n\r]")
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOLS = {"true": True, "false": False}
 
@@ -54,6 +56,11 @@ class Source(Struct, frozen=True, kw_only=True, eq=False):
     def line(self, number: int) -> str:
         """The text of a line, from 1; empty if there is none."""
         return self.lines[number - 1][:200] if 0 < number <= len(self.lines) else ""
+
+
+def lines_of(text: str) -> tuple[str, ...]:
+    """The lines as the parser counts them, the last one too where it is empty."""
+    return tuple(_LINE_BREAK.split(text))
 
 
 class Entry(Struct, frozen=True, eq=False):
@@ -102,8 +109,8 @@ def parse(source: Source, text: str) -> tuple[list[Node], list[Problem]]:
     except _Fatal as error:
         reader.problems.append(error.problem)
     except ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        column = error.position - text.rfind("\n", 0, error.position)
+        *_, before = lines = lines_of(text[: error.position])
+        line, column = len(lines), len(before) + 1
         # The reader gives the number of a character, or octets that are none.
         number = error.character if isinstance(error.character, int) else 0xFFFD
         message = f"the character U+{number:04X} is not allowed in YAML"

@@ -5,7 +5,7 @@ from difflib import get_close_matches
 
 from msgspec import Struct
 
-__all__ = ["Problem", "Where", "did_you_mean", "nearest"]
+__all__ = ["Problem", "Where", "did_you_mean", "nearest", "printable"]
 
 
 class Where(Struct, frozen=True):
@@ -35,7 +35,16 @@ class Problem(Struct, frozen=True):
         """The finding on one line."""
         path = f"{self.path}: " if self.path else ""
         hint = f"; {self.hint}" if self.hint else ""
-        return f"{self.where}: {path}{self.message}{hint}"
+        return printable(f"{self.where}: {path}{self.message}{hint}")
+
+
+def printable(text: str) -> str:
+    """The text with control characters as escapes: no file that is judged may write to a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(
+        one if one.isprintable() else one.encode("unicode_escape").decode() for one in text
+    )
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

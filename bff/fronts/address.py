@@ -3,6 +3,7 @@
 Nobody else is believed: with no trusted proxies every forwarding field is ignored.
 """
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
@@ -13,6 +14,7 @@ from bff.core.headers import Headers
 __all__ = ["AddressReader"]
 
 _MAX_ENTRIES = 32
+_PORT = re.compile(r":[0-9]{1,5}").fullmatch
 _Address = IPv4Address | IPv6Address
 
 
@@ -52,7 +54,7 @@ class AddressReader:
             raise _junk()
         client = peer
         for entry in reversed(entries):
-            text = entry.strip()
+            text = entry.strip(" \t")
             if text.lower() == "unknown" or text.startswith("_"):
                 return client
             parsed = _parse(_without_port(text))
@@ -77,12 +79,13 @@ def _parse(text: str) -> _Address | None:
 
 
 def _without_port(text: str) -> str:
+    """The address of `1.2.3.4`, `1.2.3.4:80`, `::1`, `[::1]` or `[::1]:80`; empty for another form."""
     if text.startswith("["):
         inside, closed, port = text[1:].partition("]")
-        return inside if closed and (not port or port[1:].isdigit()) else ""
+        return inside if closed and (not port or _PORT(port)) else ""
     if text.count(":") == 1:
-        host, _, port = text.partition(":")
-        return host if port.isdigit() else ""
+        host, colon, port = text.partition(":")
+        return host if _PORT(colon + port) else ""
     return text
 
 

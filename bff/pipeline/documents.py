@@ -1,6 +1,8 @@
 """Routes whose reply is known at load: the OpenAPI document, its page, the assets of GraphiQL."""
 
 import hashlib
+import re
+from collections.abc import Sequence
 
 from msgspec import Struct
 
@@ -9,10 +11,11 @@ from bff.core.exchange import Inputs, Json, Reply, Request, Ticket
 from bff.pipeline.route import CompiledRoute, Match, Tools
 from bff.ratelimit.policies import RouteLimits
 
-__all__ = ["Page", "Pages", "Static", "page_route", "static_route"]
-
+__all__ = ["Page", "Pages", "Static", "has_entity_tag", "page_route", "static_route"]
 
 _VALIDATORS = frozenset({b"etag", b"cache-control", b"vary"})
+# RFC 9110 8.8.3; If-None-Match compares weakly, so a `W/` before it says nothing (13.1.2).
+_ENTITY_TAGS = re.compile(rb'"[\x21\x23-\x7e\x80-\xff]*"').findall
 
 
 class Page(Struct, frozen=True):
@@ -48,8 +51,7 @@ class Static(Struct, kw_only=True, eq=False):
 
     async def fetch(self, request: Request, inputs: Inputs, match: Match, tools: Tools) -> Json:
         """True if the client has this very body."""
-        known = request.headers.get(b"if-none-match")
-        return known is not None and self.etag in known
+        return has_entity_tag(request.headers.all(b"if-none-match"), self.etag)
 
     def shape(self, answers: Json, ticket: Ticket, match: Match) -> Reply:
         """The body, or 304."""
@@ -57,6 +59,11 @@ class Static(Struct, kw_only=True, eq=False):
             # RFC 9110 15.4.5: the fields that guide caches, as the 200 would have them.
             return Reply(304, [field for field in self.headers if field[0] in _VALIDATORS])
         return Reply(200, list(self.headers), self.body)
+
+
+def has_entity_tag(fields: Sequence[bytes], etag: bytes) -> bool:
+    """Whether If-None-Match names this entity tag, or any (RFC 9110 13.1.2)."""
+    return any(field.strip(b" \t") == b"*" or etag in _ENTITY_TAGS(field) for field in fields)
 
 
 def static_route(

@@ -1,7 +1,6 @@
 """Who may call and how often: config's rules as compiled access, limits and authenticator."""
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal
 
@@ -10,13 +9,14 @@ from bff.auth.api_keys import ApiKeys
 from bff.auth.authenticator import Authenticator, Issuer
 from bff.auth.identity import compile_identity
 from bff.auth.jwt import IssuerRules, JwtVerifier
-from bff.auth.key_file import parse_key_file
+from bff.auth.key_file import FILE_BYTES, parse_key_file
 from bff.config.documents import Placed
 from bff.config.gateway import GatewayFile
 from bff.config.policies import CommonRules, ServiceRules
 from bff.config.units import Rate
 from bff.core.errors import ConfigError
 from bff.core.exchange import Json
+from bff.core.files import read_regular
 from bff.pipeline.route import Identify
 from bff.ratelimit.address_buckets import AddressBuckets
 from bff.ratelimit.bucket import Bucket
@@ -321,12 +321,12 @@ class PolicyCompiler:
         path = self._gateway.resolve(written.file, "auth", "api_keys", "file")
         try:
             pepper = written.pepper.resolve().encode() if written.pepper is not None else b""
-            text = path.read_text(encoding="utf-8")
-            self.key_file_digest = hashlib.sha256(text.encode()).hexdigest()
-            records = parse_key_file(text)
+            content = read_regular(path, FILE_BYTES)
+            self.key_file_digest = hashlib.sha256(content).hexdigest()
+            records = parse_key_file(content.decode("utf-8-sig"), file=str(path))
             return ApiKeys(records=records, pepper=pepper, clock=self._parts.clock)
         except OSError as error:
-            reason = os.strerror(error.errno or 0)
+            reason = error.strerror
             self._find.add(
                 self._gateway,
                 f"the key file {written.file} cannot be read: {reason}",
@@ -337,9 +337,13 @@ class PolicyCompiler:
             )
         except ConfigError as error:
             for problem in error.problems:
-                self._find.add(
-                    self._gateway, problem.message, "auth", "api_keys", hint=problem.hint
-                )
+                if problem.where.file:
+                    self._find.note(problem)
+                else:
+                    # The pepper's: a secret has no place of its own.
+                    self._find.add(
+                        self._gateway, problem.message, "auth", "api_keys", hint=problem.hint
+                    )
         except ValueError as error:
             self._find.add(self._gateway, f"{written.file}: {error}", "auth", "api_keys", "file")
         return None

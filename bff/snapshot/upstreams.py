@@ -8,6 +8,7 @@ from bff.config.documents import Placed
 from bff.config.gateway import GatewayFile
 from bff.config.upstreams import Breaker, Retry, Upstream, UpstreamTls
 from bff.core.errors import ConfigError
+from bff.core.files import read_regular
 from bff.core.problems import nearest
 from bff.core.schema import Method
 from bff.core.status import Code
@@ -29,6 +30,8 @@ __all__ = ["UpstreamCompiler", "read_tls", "tls_files"]
 
 # Without `concurrency` written; the cap that an adaptive limit would have.
 _DEFAULT_LIMIT = 200
+# Certificates and keys; a bundle of all public authorities is a fifth of it.
+_PEM_BYTES = 1 << 20
 
 
 class UpstreamCompiler:
@@ -201,8 +204,13 @@ def _read(
 ) -> bytes | None:
     path: Path = gateway.resolve(text, "upstreams", name, "tls", key)
     try:
-        return path.read_bytes()
+        content = read_regular(path, _PEM_BYTES)
     except OSError as error:
         message = f"the file {text} cannot be read: {error.strerror}"
         find.add(gateway, message, "upstreams", name, "tls", key)
         return None
+    if len(content) > _PEM_BYTES:
+        message = f"the file {text} is larger than {_PEM_BYTES >> 20} MiB"
+        find.add(gateway, message, "upstreams", name, "tls", key)
+        return None
+    return content

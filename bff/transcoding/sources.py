@@ -20,6 +20,7 @@ from google.protobuf.message import DecodeError
 from msgspec import Struct
 
 from bff.core.errors import ConfigError
+from bff.core.files import read_regular
 from bff.core.problems import Problem, Where
 from bff.core.schema import HttpBinding
 
@@ -92,12 +93,12 @@ def read_descriptor_set(path: Path) -> SourceSet:
     """
     origin = str(path)
     try:
+        data = read_regular(path, MAX_SET_BYTES)
         size_bytes = path.stat().st_size
-        data = path.read_bytes() if size_bytes <= MAX_SET_BYTES else b""
     except OSError as error:
         raise ConfigError([Problem(Where(origin), f"cannot be read: {error.strerror}")]) from error
-    if size_bytes > MAX_SET_BYTES:
-        raise ConfigError([Problem(Where(origin), _too_large(size_bytes))])
+    if len(data) > MAX_SET_BYTES:
+        raise ConfigError([Problem(Where(origin), _too_large(max(size_bytes, len(data))))])
     files = _parse_set(data, origin)
     if not files:
         raise ConfigError([Problem(Where(origin), "holds no files")])
@@ -169,11 +170,13 @@ def _read_texts(places: dict[str, Path], origin: str) -> tuple[dict[str, str], l
     total_bytes = 0
     for name, path in places.items():
         try:
-            total_bytes += path.stat().st_size
+            content = read_regular(path, MAX_SET_BYTES - total_bytes)
+            total_bytes += len(content)
             if total_bytes > MAX_SET_BYTES:
+                total_bytes += path.stat().st_size - len(content)
                 return {}, [*problems, Problem(Where(origin), _too_large(total_bytes))]
             # protoc judges the encoding; here the text only serves to find positions in it.
-            texts[name] = path.read_text(encoding="utf-8", errors="replace")
+            texts[name] = content.decode("utf-8", "replace").replace("\r\n", "\n")
         except OSError as error:
             problems.append(Problem(Where(str(path)), f"cannot be read: {error.strerror}"))
     return texts, problems

@@ -6,6 +6,8 @@ of one stream, joined, are one well-formed document of its media type.
 
 from typing import Protocol
 
+from bff.core.media import media_ranges
+
 __all__ = [
     "ArrayFramer",
     "EventFramer",
@@ -124,13 +126,12 @@ _FRAMERS: dict[str, type[ArrayFramer | NdjsonFramer | EventFramer]] = {
     "ndjson": NdjsonFramer,
     "sse": EventFramer,
 }
-_FRAMING_OF: dict[bytes, str] = {
-    b"application/x-ndjson": "ndjson",
-    b"application/jsonl": "ndjson",
-    b"text/event-stream": "sse",
+_FRAMING_OF: dict[str, str] = {
+    "application/x-ndjson": "ndjson",
+    "application/jsonl": "ndjson",
+    "text/event-stream": "sse",
 }
-# An Accept field this long is no browser's; the route's default serves it.
-_MAX_RANGES = 32
+_ANY = frozenset({"*/*", "application/*", "application/json"})
 
 
 def framer_for(framing: str) -> Framer:
@@ -148,25 +149,11 @@ def choose_framing(accept: bytes | None, default: str) -> str:
     best, best_quality = default, 0.0
     # The default goes first among equals.
     liked = {default: 0.0}
-    for media_range in accept.lower().split(b",")[:_MAX_RANGES]:
-        name, _, parameters = media_range.partition(b";")
-        framing = _FRAMING_OF.get(name.strip(), "")
-        if not framing and name.strip() in {b"*/*", b"application/*", b"application/json"}:
-            framing = default
+    for name, _, quality in media_ranges(accept):
+        framing = _FRAMING_OF.get(name, default if name in _ANY else "")
         if framing:
-            liked[framing] = max(liked.get(framing, 0.0), _quality(parameters))
+            liked[framing] = max(liked.get(framing, 0.0), quality)
     for framing, quality in liked.items():
         if quality > best_quality:
             best, best_quality = framing, quality
     return best
-
-
-def _quality(parameters: bytes) -> float:
-    """The `q` of a media range, 0 to 1; 1 where none is given, 0 where it is no number."""
-    for parameter in parameters.split(b";"):
-        name, _, text = parameter.strip().partition(b"=")
-        if name == b"q":
-            digits = text.strip()
-            is_number = digits.replace(b".", b"", 1).isdigit() and len(digits) <= 5
-            return min(float(digits), 1.0) if is_number else 0.0
-    return 1.0

@@ -1,11 +1,14 @@
 """The types of JMESPath's functions: what each takes, by the library's own signatures, and what it gives."""
 
+import math
+import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from jmespath.functions import Functions
 
 from bff.core.exchange import Json
+from bff.core.expressions import EvalError
 from bff.transform.shapes import ANY, BOOLEAN, NUMBER, STRING, Shape, item_of
 
 __all__ = [
@@ -15,10 +18,15 @@ __all__ = [
     "count_fault",
     "result_shape",
     "signature_of",
+    "text_size",
     "wanted_words",
 ]
 
 _FUNCTIONS = Functions()
+_JSON_NUMBER: Final = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?").fullmatch
+# Digits of 64 bits; beyond them a number is a double, as most readers of JSON have it (RFC 8259 6).
+_LONG_NUMBER: Final = 20
+_INTEGERS: Final = range(-(2**63), 2**64)
 FUNCTION_NAMES: frozenset[str] = frozenset(_FUNCTIONS.FUNCTION_TABLE)
 
 _JMESPATH_KIND: dict[str, str] = {
@@ -47,8 +55,35 @@ Signature = tuple[dict[str, Any], ...]
 
 
 def call_function(name: str, arguments: list[Json]) -> Json:
-    """Call it as the library does, its checks of arguments included."""
-    return _FUNCTIONS.call_function(name, arguments)
+    """Call it as the library does, its checks of arguments included; numbers stay numbers of JSON.
+
+    Raises EvalError for a number that has no finite value, and what the library raises.
+    """
+    if name == "to_number" and isinstance(arguments[0], str):
+        # The specification: null for what is no number of JSON. Python reads `nan` and `1_0` too.
+        if not _JSON_NUMBER(arguments[0]):
+            return None
+        arguments = [float(arguments[0])] if len(arguments[0]) > _LONG_NUMBER else arguments
+    result = _FUNCTIONS.call_function(name, arguments)
+    if isinstance(result, int) and not isinstance(result, bool) and result not in _INTEGERS:
+        result = float(result)
+    if isinstance(result, float) and not math.isfinite(result):
+        raise EvalError(f"{name}() gives a number that is too large")
+    return result
+
+
+def text_size(name: str, arguments: list[Json]) -> int:
+    """The characters of what join() makes of these; 0 for other functions.
+
+    Known before they are joined, since a long separator between many texts fits no memory.
+    """
+    if name != "join" or len(arguments) != 2:
+        return 0
+    separator, parts = arguments
+    if not isinstance(separator, str) or not isinstance(parts, list):
+        return 0
+    texts = sum(len(part) for part in parts if isinstance(part, str))
+    return texts + len(separator) * len(parts)
 
 
 def signature_of(name: str) -> Signature:

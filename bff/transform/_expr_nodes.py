@@ -18,6 +18,7 @@ from bff.transform._expr_functions import (
     count_fault,
     result_shape,
     signature_of,
+    text_size,
     wanted_words,
 )
 from bff.transform._expr_parts import Node, chained, common, gathered, projected, said, shape_below
@@ -46,6 +47,9 @@ from bff.transform.shapes import (
 )
 
 __all__ = ["Compiler"]
+
+# Text costs memory, not turns: with this many to a turn an evaluation makes some megabytes of it.
+_CHARACTERS_PER_TURN = 64
 
 
 class Compiler:
@@ -318,8 +322,12 @@ class Compiler:
         )
 
         def step(value: Json, meter: Meter) -> Json:
-            meter.spend(1)
-            return call_function(name, [make(value, meter) for make in steps])
+            given = [make(value, meter) for make in steps]
+            meter.spend(1 + text_size(name, given) // _CHARACTERS_PER_TURN)
+            made = call_function(name, given)
+            if isinstance(made, str):
+                meter.spend(len(made) // _CHARACTERS_PER_TURN)
+            return made
 
         made = gathered(step, arguments)
         if name == "not_null":

@@ -88,7 +88,8 @@ def projected(base: Node, right: Node, step: Step) -> Node:
     return Node(
         step=step,
         shape=Shape(kind="list", item=item, origin=item.origin),
-        read=base.read | right.read,
+        # Items that show nothing of the list still say how long it is.
+        read=base.read | (right.read if right.taint else whole),
         needs=base.needs,
         parts=parts if right.parts else (),
     )

@@ -249,7 +249,8 @@ def _dry_run(condition: Condition, shape: _Shape, samples: Mapping[str, Json]) -
     for leaf in _LEAVES:
         scope = {root: deepcopy(samples.get(root, {})) for root in condition.names}
         for chain in shape.chains:
-            _plant(scope, chain, leaf)
+            # A copy: one that a longer chain of the same root goes through would hold itself.
+            _plant(scope, chain, deepcopy(leaf))
         try:
             condition.holds(scope)
         except ConditionFault as fault:
@@ -295,10 +296,12 @@ def _is_long(tree: Json) -> bool:
 
 
 def _parse_error(text: str) -> ConditionError:
-    place = _PARSE_PLACE.search(text)
-    if place is None:
+    places = list(_PARSE_PLACE.finditer(text))
+    if not places:
         return ConditionError("not a CEL expression")
-    return ConditionError(f"not a CEL expression: {place[3]}", int(place[2]))
+    # What macros complain of comes first and has no place.
+    place = next((found for found in places if int(found[2])), places[0])
+    return ConditionError(f"not a CEL expression: {place[3]}", int(place[2]) or 1)
 
 
 def _hint(name: str, known: frozenset[str]) -> str:

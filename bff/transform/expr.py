@@ -5,6 +5,7 @@ leaves out unset fields, and a mapping may spell a field as its proto does. Expr
 and make values: they call nothing, keep nothing, and their size, nesting and work are bounded.
 """
 
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ from msgspec import Struct
 from bff.core.exchange import Json
 from bff.core.expressions import EvalError, ExprError, Origin, Output
 from bff.core.schema import Field, MessageType
+from bff.transform._expr_limits import check_literals, check_repeats, deep_column
 from bff.transform._expr_nodes import Compiler
 from bff.transform._expr_steps import Meter, Step
 from bff.transform.shapes import (
@@ -88,6 +90,8 @@ class Expr(Struct, frozen=True, kw_only=True):
         """
         try:
             return self.step(scope, Meter(MAX_STEPS))
+        except EvalError:
+            raise
         except (JMESPathError, TypeError, ArithmeticError, RecursionError) as error:
             # TypeError: jmespath's `max`, `sort` and orderings compare whatever the data holds.
             raise EvalError(f"{self.source}: {error}") from error
@@ -105,10 +109,13 @@ def compile_expr(
         return _literal(source)
     tokens = _tokens(source)
     _check_bounds(tokens)
+    check_literals(source, tokens, max_nesting=MAX_NESTING)
     tree = _parse(source)
     kinds = _check_depth(tree)
+    columns = _columns(tree, tokens)
+    check_repeats(tree, columns)
     scope = object_of({name: _root_shape(name, type_) for name, type_ in roots.items()})
-    node = Compiler(_columns(tree, tokens), scope).compile_root(tree)
+    node = Compiler(columns, scope).compile_root(tree)
     reads = node.taint
     return Expr(
         source=source,
@@ -201,9 +208,14 @@ def _tokens(source: str) -> list[dict[str, Any]]:
     if len(source.encode()) > MAX_EXPRESSION_BYTES:
         raise ExprError(f"the expression is longer than {MAX_EXPRESSION_BYTES} bytes", 1)
     try:
-        return list(Lexer().tokenize(source))
+        with warnings.catch_warnings():
+            # Of literals that are no JSON; they are refused below.
+            warnings.simplefilter("ignore", PendingDeprecationWarning)
+            return list(Lexer().tokenize(source))
     except LexerError as error:
         raise ExprError(error.message, error.lexer_position + 1) from error
+    except RecursionError as error:
+        raise ExprError("the literal is nested too deeply", deep_column(source)) from error
 
 
 def _check_bounds(tokens: list[dict[str, Any]]) -> None:

@@ -174,7 +174,9 @@ def default_of(field: Field) -> Json:
 
 
 def item_of(shape: Shape) -> Shape:
-    """The shape of a list's items or a map's values."""
+    """The shape of a list's items or a map's values; what may be a list has items from its own path."""
+    if shape.item is None and shape.origin:
+        return with_origin(ANY, shape.origin)
     return shape.item or ANY
 
 

@@ -31,5 +31,12 @@ TARGETS = {
     "multipart": Target("tests.fuzz.asks", "multipart", "MULTIPART_SEEDS"),
     "documents": Target("tests.fuzz.asks", "documents", "DOCUMENT_SEEDS"),
     "tokens": Target("tests.fuzz.asks", "tokens", "TOKEN_SEEDS"),
+    "expressions": Target("tests.fuzz.expressions", "expressions", "EXPRESSION_SEEDS"),
+    "conditions": Target("tests.fuzz.expressions", "conditions", "CONDITION_SEEDS"),
+    "fields": Target("tests.fuzz.fields", "fields", "FIELD_SEEDS"),
+    "heads": Target("tests.fuzz.fields", "heads", "HEAD_SEEDS"),
+    "mappings": Target("tests.fuzz.configs", "mappings", "MAPPING_SEEDS"),
+    "yaml": Target("tests.fuzz.configs", "yaml", "YAML_SEEDS"),
+    "key_files": Target("tests.fuzz.configs", "key_files", "KEY_FILE_SEEDS"),
     "replies": Target("tests.fuzz.forms", "replies", "REPLY_SEEDS"),
 }

@@ -176,6 +176,9 @@ HASH = "ab" * 32
         ("keys: 5\n", 0, "one list"),
         ("other: []\nkeys: []\n", 0, "one list"),
         ("keys: [\n", 2, "not YAML"),
+        ("keys:\r\n- \x07\n", 2, "character that is not allowed"),
+        ("keys: [{expires: 2026-13-45}]\n", 0, "not YAML"),
+        ("keys: " + "[" * 500 + "]" * 500, 0, "nested too deeply"),
         ("keys:\n- 5\n", 2, "mapping"),
         (f"keys:\n- {{id: abcdefghijkl, hash: {HASH}}}\n", 2, "`sub` is missing"),
         (

@@ -208,6 +208,28 @@ def test_a_file_that_is_no_sensible_text_is_refused(
     assert says in refused.value.problems[0].message
 
 
+@pytest.mark.parametrize(
+    ("content", "line", "column", "shown"),
+    [
+        pytest.param(b"a: 1\r\nbc\xc3\xa4\xff", 2, 4, "", id="no-utf-8"),
+        pytest.param(b"a: 1\rb: 2\rc: \x07", 3, 4, "c: \x07", id="carriage-returns"),
+        pytest.param("a: '\u2028'\nb: : c".encode(), 2, 4, "b: : c", id="line-separator"),
+        pytest.param("a: '\x85'\nb: : c".encode(), 2, 4, "b: : c", id="next-line"),
+    ],
+)
+def test_lines_are_counted_as_yaml_and_editors_do(
+    tmp_path: Path, content: bytes, line: int, column: int, shown: str
+) -> None:
+    (tmp_path / "m.yaml").write_bytes(content)
+
+    with pytest.raises(ConfigError) as refused:
+        load(tmp_path)
+
+    problem = refused.value.problems[0]
+    assert (problem.where.line, problem.where.column) == (line, column)
+    assert problem.line_text == shown
+
+
 def test_every_problem_of_every_file_comes_at_once_in_order(tmp_path: Path) -> None:
     """A typo does not hide an unknown name in another file."""
     folder = write(

@@ -106,3 +106,41 @@ def test_another_certificate_in_the_same_file_is_another_version(tmp_path: Path)
 
     assert first == again
     assert version() != first
+
+
+def test_a_fault_in_the_key_file_is_told_at_its_own_place(tmp_path: Path) -> None:
+    write(tmp_path, {"keys.txt": "keys:\n- {id: a, hash: b}\n"})
+    auth = "auth: {api_keys: {file: keys.txt}}\n"
+
+    (found,) = problems(tmp_path, auth=auth)
+
+    assert found == "keys.txt:2:3 `sub` is missing; "
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        ("descriptors: [{set: /dev/zero}]", "it is no regular file"),
+        ('descriptors: [{set: "a\\0b"}]', r"there is no a\\x00b"),
+    ],
+)
+def test_what_is_no_file_is_not_read_as_one(tmp_path: Path, block: str, message: str) -> None:
+    """A device has no end; it once took all of the memory."""
+    write(tmp_path, {"gateway.yaml": block})
+
+    with pytest.raises(ConfigError, match=message):
+        compile_offline(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("ca", "message"),
+    [("/dev/zero", "it is no regular file"), ("big.pem", "larger than 1 MiB")],
+)
+def test_a_certificate_is_a_file_of_sensible_size(tmp_path: Path, ca: str, message: str) -> None:
+    (tmp_path / "big.pem").write_bytes(b"x" * ((1 << 20) + 1))
+    more = f"upstreams: {{users: {{endpoints: ['h:1'], tls: {{ca: {ca}}}}}}}\n"
+    gateway = f"gateway: {{name: shop, protos: [{PROTOS}]}}\n"
+    write(tmp_path, {"gateway.yaml": gateway + more})
+
+    with pytest.raises(ConfigError, match=message):
+        compile_offline(tmp_path)

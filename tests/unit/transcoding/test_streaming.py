@@ -99,6 +99,8 @@ def test_id_that_would_break_the_lines_is_left_out(bad: str) -> None:
         ("text/event-stream;q=0", "array", "array"),
         ("text/event-stream;q=x, application/x-ndjson;q=0.1", "array", "ndjson"),
         ("text/html", "array", "array"),
+        ('text/html;a="x,text/event-stream"', "array", "array"),
+        ("text/event-stream;q=.5;x=y, application/json;q=0.4", "array", "sse"),
     ],
 )
 def test_framing_follows_accept(accept: str | None, default: str, framing: str) -> None:

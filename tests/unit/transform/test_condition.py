@@ -46,11 +46,21 @@ def test_conditions_answer(text: str, answer: bool) -> None:
 
 
 @pytest.mark.rule("edge.9")
+@pytest.mark.parametrize("text", ["path + path.id / 2", "path - path.id == 2"])
+def test_a_root_beside_its_own_member_is_judged_too(text: str) -> None:
+    """Such a condition is refused for what it says; it once ended the process."""
+    with pytest.raises(ConditionError, match="never true or false"):
+        compile_condition(text, NAMES)
+
+
+@pytest.mark.rule("edge.9")
 @pytest.mark.parametrize(
     ("text", "column", "message"),
     [
         pytest.param("auth.sub == ", 13, "not a CEL expression", id="syntax"),
         pytest.param("", 1, "not a CEL expression", id="empty"),
+        pytest.param("auth.roles.all(., true)", 17, "no viable alternative", id="macro"),
+        pytest.param("auth.roles.all('x', true)", 16, "must be a simple name", id="macro_alone"),
         pytest.param("(" * 300 + "true" + ")" * 300, None, "not a CEL expression", id="deep"),
         pytest.param("true" + " " * 1021, None, "1024 bytes", id="too_long"),
         pytest.param("true || pth.a == 'x'", 9, "did you mean 'path'", id="unknown_root"),

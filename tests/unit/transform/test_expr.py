@@ -161,11 +161,80 @@ def test_a_long_path_costs_no_stack() -> None:
 
 @pytest.mark.rule("aggregation.16.1")
 def test_work_is_bounded() -> None:
-    """A list doubled forty times ends as an error and not in memory."""
-    doubling = compile_expr("|".join(["[auth, auth][]", *["[@, @][]"] * 20]), ROOTS)
+    """A long list doubled a few times ends as an error and not in memory."""
+    doubling = compile_expr("|".join(["[auth, auth][]", *["[@, @][]"] * 6]), ROOTS)
 
     with pytest.raises(EvalError, match="too much work"):
-        doubling.evaluate({"auth": [1, 2]})
+        doubling.evaluate({"auth": [1] * 2_000})
+
+
+@pytest.mark.rule("aggregation.16.1")
+@pytest.mark.parametrize(
+    ("source", "column"),
+    [
+        pytest.param("auth" + "|[@, @]" * 20, 1, id="nested-pairs"),
+        pytest.param("auth" + "|[@, @][]" * 20, 1, id="lists"),
+        pytest.param("auth.a" + "|{b: @, c: @}" * 20, 119, id="objects"),
+        pytest.param("auth" + "|to_string([@])" * 20, 126, id="escapes-of-escapes"),
+        pytest.param("auth" + "|map(&[@, @], @)" * 20, 134, id="map"),
+    ],
+)
+def test_doubling_in_a_pipe_is_refused_at_load(source: str, column: int) -> None:
+    """What would fill the memory with a small value is no expression, and the place is told."""
+    with pytest.raises(ExprError, match="more than 256 times") as caught:
+        compile_expr(source, ROOTS)
+
+    assert caught.value.column == column
+
+
+@pytest.mark.rule("aggregation.16.1")
+def test_text_is_bounded() -> None:
+    """A long separator between many texts is refused before it is joined."""
+    joined = compile_expr("join(auth.between, auth.texts)", ROOTS)
+
+    with pytest.raises(EvalError, match="too much work"):
+        joined.evaluate({"auth": {"between": "x" * 1_000_000, "texts": ["y"] * 100_000}})
+
+
+@pytest.mark.parametrize(
+    ("source", "message", "column"),
+    [
+        pytest.param("auth.a || `" + "[" * 999 + "`", "nested too deeply", 12, id="very-deep"),
+        pytest.param("`" + "[" * 500 + "]" * 500 + "`", "nested too deeply", 1, id="deep"),
+        pytest.param("auth.a || `NaN`", "only finite numbers are JSON", 11, id="nan"),
+        pytest.param("auth.a || `[1, 1e999]`", "only finite numbers are JSON", 11, id="infinite"),
+        pytest.param("auth.a || `" + "9" * 30 + "`", "too large for 64 bits", 11, id="large"),
+        pytest.param('`"\\ud800"`', "half a surrogate pair", 1, id="half-a-pair"),
+        pytest.param('auth."\\ud800"', "half a surrogate pair", 6, id="half-a-pair-named"),
+        pytest.param("auth.a || `01`", "not JSON; text stands in single quotes", 11, id="number"),
+        pytest.param("auth.a || `none`", "not JSON; text stands in single quotes", 11, id="text"),
+    ],
+)
+def test_literals_are_json_that_a_reply_can_carry(source: str, message: str, column: int) -> None:
+    with pytest.raises(ExprError, match=message) as caught:
+        compile_expr(source, ROOTS)
+
+    assert caught.value.column == column
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("nan", None), ("inf", None), ("1_000", None), (" 1 ", None), ("+1", None), ("01", None), ("1.", None),
+        ("-0.5e1", -5.0), ("18446744073709551615", 2**64 - 1), ("1" + "0" * 30, 1e30),
+    ],
+)  # fmt: skip
+def test_only_numbers_of_json_are_numbers(text: str, number: float | None) -> None:
+    """As the specification of to_number() has it; Python's own idea is wider."""
+    found = compile_expr("to_number(auth)", ROOTS).evaluate({"auth": text})
+
+    assert repr(found) == repr(number)
+
+
+@pytest.mark.parametrize("source", ["sum(auth)", "to_number('1e999')", "avg(auth)"])
+def test_a_number_beyond_all_bounds_is_an_evaluation_error(source: str) -> None:
+    with pytest.raises(EvalError, match="too large"):
+        compile_expr(source, ROOTS).evaluate({"auth": [1e308, 1e308]})
 
 
 def test_a_function_on_null_is_an_evaluation_error() -> None:
@@ -203,6 +272,9 @@ def test_a_function_on_null_is_an_evaluation_error() -> None:
             id="by",
         ),
         pytest.param("'x'", set(), set(), id="literal"),
+        pytest.param("auth.list[*].a", {"auth.list.a"}, {"auth"}, id="list-of-no-type"),
+        pytest.param("auth[?a == 'x'].{n: b}", {"auth.a", "auth.b"}, {"auth"}, id="filter-no-type"),
+        pytest.param("orders.orders[*].[`1`]", {"orders.orders"}, {"orders"}, id="only-its-length"),
     ],
 )
 @pytest.mark.rule("aggregation.2.1")
