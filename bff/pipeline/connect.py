@@ -18,14 +18,25 @@ from bff.transcoding.connect_protocol import (
     connect_error,
     read_get,
 )
+from bff.transcoding.message_frames import inflate
 from bff.transcoding.status_bytes import pack_details
 
-__all__ = ["ConnectCall", "open_connect"]
+__all__ = ["ConnectCall", "check_version", "open_connect"]
 
 _NO_STORE: Final = (b"cache-control", b"no-store")
 _NOSNIFF: Final = (b"x-content-type-options", b"nosniff")
 _JSON: Final = (b"content-type", CONTENT_TYPES["json"])
 _VERSION: Final = b"connect-protocol-version"
+
+
+def check_version(request: Request) -> None:
+    """Raises ClientError INVALID_HEADER for a version of the protocol that is not the one there is."""
+    if request.headers.get(_VERSION) not in {None, b"1"}:
+        raise ClientError(
+            "INVALID_HEADER",
+            "The header connect-protocol-version is not 1.",
+            metadata={"header": "connect-protocol-version"},
+        )
 
 
 class ConnectCall(Struct, frozen=True):
@@ -35,16 +46,13 @@ class ConnectCall(Struct, frozen=True):
 
     async def read(self, request: Request, parts: RpcParts) -> bytes:
         """The body, or the query's message."""
-        version = request.headers.get(_VERSION)
-        if version not in {None, b"1"}:
-            raise ClientError(
-                "INVALID_HEADER",
-                "The header connect-protocol-version is not 1.",
-                metadata={"header": "connect-protocol-version"},
-            )
+        check_version(request)
         if self.encoding is None:
             call = read_get(request.query)
-            return parts.message(call.message, is_json=call.encoding == "json")
+            message = call.message
+            if call.is_zipped:
+                message = inflate(message, parts.bound.body_cap_bytes)
+            return parts.message(message, is_json=call.encoding == "json")
         if request.query:
             raise ClientError("UNKNOWN_PARAMETER", "A call by POST has no query.")
         body = await request.read_body(parts.bound.body_cap_bytes)

@@ -1,7 +1,6 @@
 """gRPC-Web: framed messages, the status in a last frame, HTTP 200 whatever it is."""
 
-from collections.abc import AsyncGenerator, Callable
-from math import inf
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -11,20 +10,20 @@ from bff.core.errors import ClientError, GatewayError
 from bff.core.exchange import Inputs, Json, Reply, Request
 from bff.core.status import Code
 from bff.pipeline.crossing import StreamFields
-from bff.pipeline.framings import UNBUFFERED
+from bff.pipeline.framings import UNBUFFERED, Fields
 from bff.pipeline.respond import error_tree
 from bff.pipeline.route import Tools
 from bff.pipeline.rpc import RpcCall, RpcParts, SpokenError
-from bff.pipeline.streams import StreamForm, begin
+from bff.pipeline.rpc_streams import RpcFraming, begin_stream
+from bff.pipeline.streams import StreamForm
 from bff.transcoding.grpc_web import (
     WebForm,
-    data_frame,
-    read_message,
     text_octets,
     trailer_frame,
     web_form,
 )
 from bff.transcoding.json_codec import Codec
+from bff.transcoding.message_frames import GZIP, is_gzip_taken, message_frame, read_frame
 from bff.transcoding.status_bytes import pack_details, status_octets
 
 __all__ = ["WebStreamCall", "WebUnaryCall", "open_grpc_web"]
@@ -33,6 +32,9 @@ _NO_STORE: Final = (b"cache-control", b"no-store")
 _NOSNIFF: Final = (b"x-content-type-options", b"nosniff")
 # What begins the Accept of a client that reads texts only.
 _TEXT: Final = b"application/grpc-web-text"
+_CODING: Final = b"grpc-encoding"
+_ACCEPT: Final = b"grpc-accept-encoding"
+_ZIPPED: Final[Fields] = ((_CODING, GZIP),)
 
 
 def _error_frame(tree: Json, code: int, codec: Codec) -> bytes:
@@ -45,11 +47,14 @@ def _error_frame(tree: Json, code: int, codec: Codec) -> bytes:
 class _WebCall(Struct, frozen=True, kw_only=True):
     """What both kinds share; `form` is that of the request, `reply` that of the answer.
 
-    `takes_stream`: the method wants a stream, which gRPC-Web has no way to send.
+    `takes_stream`: the method wants a stream, which gRPC-Web has no way to send. `coding` is that of
+    a compressed message, `zips` says that the client reads gzip.
     """
 
     form: WebForm
     reply: WebForm
+    coding: bytes = b""
+    zips: bool = False
     takes_stream: bool = False
 
     async def read(self, request: Request, parts: RpcParts) -> bytes:
@@ -61,7 +66,8 @@ class _WebCall(Struct, frozen=True, kw_only=True):
         cap_bytes = parts.bound.body_cap_bytes
         # Four letters of base64 are three octets.
         body = await request.read_body(cap_bytes * 4 // 3 + 4 if self.form.is_text else cap_bytes)
-        message = read_message(text_octets(body) if self.form.is_text else body)
+        octets = text_octets(body) if self.form.is_text else body
+        message = read_frame(octets, coding=self.coding, accept=_ACCEPT, cap_bytes=cap_bytes)
         return parts.message(message, is_json=self.form.is_json)
 
     def error(self, error: GatewayError, request: Request, tools: Tools) -> SpokenError:
@@ -86,42 +92,39 @@ class WebUnaryCall(_WebCall, frozen=True, kw_only=True):
         if outward is not None:
             headers += outward.of(answers.metadata[: answers.initial])
             trailing = outward.of(answers.metadata[answers.initial :])
-        octets = data_frame(message) + trailer_frame(Code.OK, fields=trailing)
+        if self.zips:
+            headers += _ZIPPED
+        octets = message_frame(message, is_zipped=self.zips)
+        octets += trailer_frame(Code.OK, fields=trailing)
         return Reply(200, headers, self.reply.written(octets))
 
 
-class _Framing:
-    """The frames of a stream, as `pipeline.framings.Framing`."""
-
-    needs_first = False
-    quiet_s = inf
-    heartbeat = b""
-    fields = UNBUFFERED
+class _Framing(RpcFraming):
+    """The frames of a stream."""
 
     def __init__(
-        self, form: WebForm, parts: RpcParts, fields: StreamFields | None, codec: Codec
+        self, call: _WebCall, parts: RpcParts, fields: StreamFields | None, codec: Codec
     ) -> None:
-        self._form = form
+        self._form = call.reply
+        self._zips = call.zips
         self._parts = parts
-        self._fields = fields
+        self._trailing = fields
         self._codec = codec
+        if call.zips:
+            self.fields = UNBUFFERED + _ZIPPED
 
     def content_type(self, _first: bytes | None) -> bytes:
         """That of the form."""
         return self._form.content_type
 
-    def start(self) -> bytes:
-        """Nothing."""
-        return b""
-
     def message(self, wire: bytes) -> bytes:
         """A frame."""
         message = self._parts.written(wire, is_json=self._form.is_json)
-        return self._form.written(data_frame(message))
+        return self._form.written(message_frame(message, is_zipped=self._zips))
 
     def end(self) -> bytes:
         """The last frame, with trailing metadata."""
-        trailing = self._fields.rest() if self._fields is not None else ()
+        trailing = self._trailing.rest() if self._trailing is not None else ()
         return self._form.written(trailer_frame(Code.OK, fields=trailing))
 
     def error(self, json: bytes) -> bytes:
@@ -137,25 +140,11 @@ class WebStreamCall(_WebCall, frozen=True, kw_only=True):
 
     async def fetch(self, request: Request, inputs: Inputs, parts: RpcParts, tools: Tools) -> Json:
         """The reply, which waits as other streams do."""
-        bound = parts.bound
-        fields = None if bound.outward is None else StreamFields(bound.outward)
-        messages: AsyncGenerator[bytes, None] = bound.stack.stream(
-            bound.operation,
-            inputs.message,
-            bound.metadata(request, inputs.ticket.permit.principal),
-            tools.clock.now_s() + self.timing.max_duration_s,
-            request.calls,
-            received=None if fields is None else fields.received,
-        )
-        # What ends the stream is told in AIP-193 to `_Framing.error`, whatever REST has here.
-        request.error_form = "aip193"
-        framing = _Framing(self.reply, parts, fields, tools.codec)
-        reply = await begin(
-            self.timing, framing, messages, bound.stack.name, request, tools, fields
-        )
-        # They stand in the last frame.
-        reply.trailers = None
-        return reply
+
+        def frame(fields: StreamFields | None) -> _Framing:
+            return _Framing(self, parts, fields, tools.codec)
+
+        return await begin_stream(parts, self.timing, frame, request, inputs, tools)
 
     def shape(self, answers: Json, parts: RpcParts) -> Reply:
         """The reply that `fetch` began."""
@@ -174,8 +163,12 @@ def open_grpc_web(
             return None
         accept = request.headers.get(b"accept") or b""
         reply = WebForm(form.is_json, form.is_text or accept.lower().startswith(_TEXT))
+        coding = request.headers.get(_CODING) or b""
+        zips = is_gzip_taken(request.headers.get(_ACCEPT))
         if timing is None or takes_stream:
-            return WebUnaryCall(form=form, reply=reply, takes_stream=takes_stream)
-        return WebStreamCall(form=form, reply=reply, timing=timing)
+            return WebUnaryCall(
+                form=form, reply=reply, coding=coding, zips=zips, takes_stream=takes_stream
+            )
+        return WebStreamCall(form=form, reply=reply, coding=coding, zips=zips, timing=timing)
 
     return open_call

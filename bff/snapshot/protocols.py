@@ -8,6 +8,7 @@ from bff.auth.access import Access
 from bff.core.exchange import Request
 from bff.core.schema import Method
 from bff.pipeline.connect import open_connect
+from bff.pipeline.connect_streams import open_connect_stream
 from bff.pipeline.framings import EventFields
 from bff.pipeline.grpc_web import open_grpc_web
 from bff.pipeline.route import CompiledRoute, Speak
@@ -24,6 +25,7 @@ from bff.transcoding.route_trie import RouteTrie
 __all__ = ["ProtocolCompiler"]
 
 _CONNECT_TYPES = "application/proto, application/json"
+_CONNECT_STREAM_TYPES = "application/connect+proto, application/connect+json"
 _WEB_TYPES = "application/grpc-web+proto, application/grpc-web+json, application/grpc-web-text"
 
 
@@ -131,9 +133,10 @@ def _is_unary(method: Method) -> bool:
 
 
 def _is_spoken(rule: Rule) -> bool:
-    """Whether a listed protocol has a form for the method: Connect's streams are not built."""
+    """Whether a listed protocol has a form for the method: clients' streams of Connect are not built."""
     protocols = rule.switches.protocols
-    return "grpc_web" in protocols or ("connect" in protocols and _is_unary(rule.entry.method))
+    one_message = not rule.entry.method.client_streaming
+    return "grpc_web" in protocols or ("connect" in protocols and one_message)
 
 
 def _is_got(rule: Rule) -> bool:
@@ -156,6 +159,9 @@ def _openers(
     if "connect" in protocols and _is_unary(method):
         openers.append(open_connect(is_shared=is_shared))
         taken.append(_CONNECT_TYPES)
+    elif "connect" in protocols and not method.client_streaming:
+        openers.append(open_connect_stream(_timing(rule)))
+        taken.append(_CONNECT_STREAM_TYPES)
     return openers, taken
 
 

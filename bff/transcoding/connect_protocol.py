@@ -1,11 +1,11 @@
-"""The Connect protocol's unary calls as octets: media types, calls by GET, errors. Pure.
+"""The Connect protocol as octets: media types, calls by GET, errors, the end of a stream. Pure.
 
-[Connect] connectrpc.com/docs/protocol; streams of Connect are not built.
+[Connect] connectrpc.com/docs/protocol; clients' streams are not built.
 """
 
 import binascii
 from base64 import b64encode, urlsafe_b64decode
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, Literal
 from urllib.parse import unquote_to_bytes
 
@@ -16,7 +16,16 @@ from bff.core.errors import ClientError, Violation
 from bff.core.exchange import Json
 from bff.core.status import Code
 
-__all__ = ["CONTENT_TYPES", "GetCall", "codec_of", "connect_error", "read_get"]
+__all__ = [
+    "CONTENT_TYPES",
+    "STREAM_TYPES",
+    "GetCall",
+    "codec_of",
+    "connect_error",
+    "end_envelope",
+    "read_get",
+    "stream_codec_of",
+]
 
 Encoding = Literal["proto", "json"]
 
@@ -24,7 +33,15 @@ CONTENT_TYPES: Final[dict[Encoding, bytes]] = {
     "proto": b"application/proto",
     "json": b"application/json",
 }
+STREAM_TYPES: Final[dict[Encoding, bytes]] = {
+    "proto": b"application/connect+proto",
+    "json": b"application/connect+json",
+}
 _ENCODINGS: Final[dict[bytes, Encoding]] = {text: name for name, text in CONTENT_TYPES.items()}
+_STREAM_ENCODINGS: Final[dict[bytes, Encoding]] = {
+    text: name for name, text in STREAM_TYPES.items()
+}
+_END: Final = 0x02
 _PARAMETERS: Final = frozenset({"message", "encoding", "base64", "compression", "connect"})
 # Each may be wrong in a way of its own; more than these say nothing new.
 _MOST_PARAMETERS: Final = 16
@@ -33,16 +50,26 @@ _NAMES: Final[dict[Code, str]] = {Code.CANCELLED: "canceled"}
 
 
 class GetCall(Struct, frozen=True):
-    """A call by GET: the message's octets, and how they are written."""
+    """A call by GET: the message's octets, and how they are written; `is_zipped`: as gzip."""
 
     message: bytes
     encoding: Encoding
+    is_zipped: bool = False
 
 
 def codec_of(content_type: bytes | None) -> Encoding | None:
     """How the message of a body is written; None where the media type is none of Connect's."""
+    return _known(content_type, _ENCODINGS)
+
+
+def stream_codec_of(content_type: bytes | None) -> Encoding | None:
+    """How the messages of a stream are written; None where the media type is none of Connect's streams."""
+    return _known(content_type, _STREAM_ENCODINGS)
+
+
+def _known(content_type: bytes | None, encodings: dict[bytes, Encoding]) -> Encoding | None:
     media_type, _, parameters = (content_type or b"").lower().partition(b";")
-    found = _ENCODINGS.get(media_type.strip(b" \t"))
+    found = encodings.get(media_type.strip(b" \t"))
     charset = parameters.replace(b'"', b"").strip(b" \t")
     return found if charset in {b"", b"charset=utf-8"} else None
 
@@ -74,7 +101,11 @@ def read_get(query: bytes) -> GetCall:
                 "must be json or proto",
             ),
             ("base64", values.get("base64", b"1") != b"1", "must be 1"),
-            ("compression", values.get("compression", b"identity") != b"identity", "is not taken"),
+            (
+                "compression",
+                values.get("compression", b"identity") not in {b"identity", b"gzip"},
+                "must be gzip or identity",
+            ),
             ("message", "message" not in values, "is missing"),
             ("message", octets is None, "is not base64"),
         )
@@ -83,7 +114,7 @@ def read_get(query: bytes) -> GetCall:
     if faults:
         violations = tuple(Violation(name, text) for _, name, text in faults)
         raise ClientError(faults[0][0], metadata={"parameter": faults[0][1]}, violations=violations)
-    return GetCall(octets or b"", encoding)
+    return GetCall(octets or b"", encoding, values.get("compression") == b"gzip")
 
 
 def _octets(values: dict[str, bytes]) -> bytes | None:
@@ -101,6 +132,18 @@ def _octets(values: dict[str, bytes]) -> bytes | None:
 
 
 _URL_SAFE: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+
+
+def end_envelope(error: bytes = b"", fields: Iterable[tuple[bytes, bytes]] = ()) -> bytes:
+    """The last envelope of a stream: `error` is that of `connect_error`, `fields` are trailing metadata."""
+    tree: dict[str, Json] = {"error": msgspec.Raw(error)} if error else {}
+    metadata: dict[str, list[str]] = {}
+    for name, value in fields:
+        metadata.setdefault(name.decode(), []).append(value.decode("latin-1"))
+    if metadata:
+        tree["metadata"] = metadata
+    payload = msgspec.json.encode(tree)
+    return bytes((_END,)) + len(payload).to_bytes(4, "big") + payload
 
 
 def connect_error(code: Code, message: str, details: Sequence[tuple[str, bytes]]) -> bytes:

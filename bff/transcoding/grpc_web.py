@@ -1,7 +1,6 @@
-"""gRPC-Web as octets: frames, the trailer frame, and the text form. Pure.
+"""gRPC-Web as octets: its media types, the trailer frame, and the text form. Pure.
 
-[PROTOCOL-WEB] github.com/grpc/grpc/blob/master/doc/PROTOCOL-WEB.md; frames as in gRPC over HTTP/2:
-one octet of flags, four of length, the payload.
+[PROTOCOL-WEB] github.com/grpc/grpc/blob/master/doc/PROTOCOL-WEB.md; frames of messages: `message_frames`.
 """
 
 import binascii
@@ -15,10 +14,8 @@ from msgspec import Struct
 
 from bff.core.errors import ClientError
 
-__all__ = ["WebForm", "data_frame", "read_message", "text_octets", "trailer_frame", "web_form"]
+__all__ = ["WebForm", "text_octets", "trailer_frame", "web_form"]
 
-_HEAD_BYTES: Final = 5
-_COMPRESSED: Final = 0x01
 _TRAILERS: Final = 0x80
 # Each part of a text is padded by itself, so padding may stand within it.
 _SEGMENT: Final = re.compile(rb"[A-Za-z0-9+/]+={0,2}")
@@ -61,26 +58,6 @@ def text_octets(text: bytes) -> bytes:
     if sum(map(len, segments)) != len(text):
         raise ClientError("INVALID_MESSAGE", detail="the body is not base64")
     return octets
-
-
-def read_message(body: bytes) -> bytes:
-    """The one message of a request's frames.
-
-    Raises ClientError INVALID_MESSAGE for anything else, UNIMPLEMENTED for a compressed message.
-    """
-    if len(body) < _HEAD_BYTES:
-        raise ClientError("INVALID_MESSAGE", detail="the body is shorter than a frame's head")
-    if body[0] & _COMPRESSED:
-        raise ClientError("UNIMPLEMENTED", "Compressed messages are not taken.")
-    size = int.from_bytes(body[1:_HEAD_BYTES], "big")
-    if body[0] or len(body) != _HEAD_BYTES + size:
-        raise ClientError("INVALID_MESSAGE", detail="the body is not one frame with a message")
-    return body[_HEAD_BYTES:]
-
-
-def data_frame(message: bytes) -> bytes:
-    """A frame with a message."""
-    return b"\x00" + len(message).to_bytes(4, "big") + message
 
 
 def trailer_frame(

@@ -1,5 +1,6 @@
 """Connect and gRPC-Web under a method's gRPC path: the octets that clients of each write and read."""
 
+import gzip
 import json
 from base64 import b64decode, b64encode, urlsafe_b64encode
 from pathlib import Path
@@ -161,6 +162,11 @@ CALLS_BY_GET = [
     ("encoding=proto&base64=1&message=cgFh", {"text": "a"}),
     ("encoding=proto&message=r%01a", {"text": "a"}),
     ("encoding=proto&message=&compression=identity", {}),
+    (
+        "encoding=json&base64=1&compression=gzip&message="
+        + urlsafe_b64encode(gzip.compress(b'{"text":"a"}')).decode(),
+        {"text": "a"},
+    ),
 ]
 
 
@@ -186,6 +192,7 @@ async def test_a_method_without_side_effects_is_called_by_get(
         "connect=v1&encoding=json",
         "connect=v1&encoding=proto&base64=1&message=A",
         "connect=v1&encoding=proto&base64=1&message=+/",
+        "connect=v1&encoding=json&message={}&compression=br",
         "connect=v1&encoding=json&message={}&compression=gzip",
         "connect=v1&encoding=json&message={}&message={}",
         "connect=v1&encoding=json&message={}&text=a",
@@ -337,7 +344,9 @@ async def test_a_clients_stream_is_unimplemented(kitchen: KitchenGateway) -> Non
         (frame(MESSAGE) * 2, Code.INVALID_ARGUMENT),
         (frame(MESSAGE) + b"x", Code.INVALID_ARGUMENT),
         (frame(b"", 0x80), Code.INVALID_ARGUMENT),
-        (frame(MESSAGE, 1), Code.UNIMPLEMENTED),
+        # Nothing says how it is compressed.
+        (frame(MESSAGE, 1), Code.INVALID_ARGUMENT),
+        (frame(MESSAGE, 2), Code.INVALID_ARGUMENT),
     ],
 )
 async def test_a_body_that_is_not_one_message_is_refused(
@@ -355,6 +364,172 @@ async def test_a_text_that_is_no_base64_is_refused(kitchen: KitchenGateway, body
 
     ((_, last),) = frames(b64decode(answer.body))
     assert trailers(last)["grpc-status"] == "3"
+
+
+# Compressed messages of both
+
+LARGE = b"\x72\x90\x4e" + b"a" * 10_000
+ZIPPED_WEB = {**WEB, "grpc-encoding": "gzip"}
+
+
+@pytest.mark.rule("transcoding.167")
+@pytest.mark.parametrize("name", ["application/grpc-web+proto", "application/grpc-web-text"])
+async def test_a_compressed_message_is_inflated(kitchen: KitchenGateway, name: str) -> None:
+    body = frame(gzip.compress(MESSAGE), 1)
+    sent = b64encode(body) if name.endswith("text") else body
+    answer = await kitchen.ask(f"POST {GET}", sent, {**ZIPPED_WEB, "content-type": name})
+
+    assert (answer.status, kitchen.echo.message) == (200, MESSAGE)
+    # Nobody asked for a compressed reply.
+    octets = b64decode(answer.body) if name.endswith("text") else answer.body
+    assert frames(octets)[0] == (0, MESSAGE)
+    assert "grpc-encoding" not in answer.headers
+
+
+@pytest.mark.rule("transcoding.167")
+async def test_a_plain_message_is_taken_beside_the_coding(kitchen: KitchenGateway) -> None:
+    for coding in ("gzip", "br", "identity"):
+        answer = await kitchen.ask(f"POST {GET}", frame(MESSAGE), {**WEB, "grpc-encoding": coding})
+        assert (answer.status, kitchen.echo.message) == (200, MESSAGE)
+
+
+@pytest.mark.rule("transcoding.167")
+@pytest.mark.parametrize(
+    ("payload", "coding", "code", "says"),
+    [
+        (gzip.compress(b"a" * 2_000_000), "gzip", Code.RESOURCE_EXHAUSTED, "too large"),
+        (gzip.compress(b"a" * 200_000), "gzip", Code.RESOURCE_EXHAUSTED, "too large"),
+        (gzip.compress(MESSAGE)[:-1], "gzip", Code.INVALID_ARGUMENT, ""),
+        (gzip.compress(MESSAGE) + b"x", "gzip", Code.INVALID_ARGUMENT, ""),
+        (gzip.compress(MESSAGE) * 2, "gzip", Code.INVALID_ARGUMENT, ""),
+        (MESSAGE, "gzip", Code.INVALID_ARGUMENT, ""),
+        (gzip.compress(MESSAGE), "identity", Code.INVALID_ARGUMENT, ""),
+        (MESSAGE, "br", Code.UNIMPLEMENTED, "plain or as gzip"),
+    ],
+    ids=["cap", "growth", "cut", "rest", "two members", "plain", "no coding", "other coding"],
+)
+async def test_a_message_that_does_not_inflate_is_refused(
+    kitchen: KitchenGateway, payload: bytes, coding: str, code: Code, says: str
+) -> None:
+    headers = {**WEB, "grpc-encoding": coding}
+    answer = await kitchen.ask(f"POST {GET}", frame(payload, 1), headers)
+
+    assert (status_of(answer), answer.bound) == (str(int(code)), None)
+    assert says in trailers(frames(answer.body)[0][1])["grpc-message"]
+    if code is Code.UNIMPLEMENTED:
+        assert answer.headers["grpc-accept-encoding"] == "gzip"
+
+
+@pytest.mark.rule("transcoding.167")
+@pytest.mark.parametrize("path", ["Get", "Watch"])
+async def test_a_client_that_reads_gzip_gets_large_messages_so(
+    kitchen: KitchenGateway, path: str
+) -> None:
+    headers = {**WEB, "grpc-accept-encoding": "identity, GZIP"}
+    answer = await kitchen.ask(f"POST {GET.replace('Get', path)}", frame(LARGE), headers)
+    small = await kitchen.ask(f"POST {GET.replace('Get', path)}", frame(MESSAGE), headers)
+
+    assert answer.headers["grpc-encoding"] == "gzip"
+    (flags, payload), (end, _) = frames(answer.body)
+    assert (flags, gzip.decompress(payload), end) == (1, LARGE, 0x80)
+    assert len(payload) < len(LARGE) // 10
+    assert frames(small.body)[0] == (0, MESSAGE)
+
+
+# Streams of Connect
+
+CONNECT_STREAM = {"content-type": "application/connect+proto", "connect-protocol-version": "1"}
+
+
+def end_of(answer: Answer) -> Any:
+    flags, payload = frames(answer.body)[-1]
+    assert (answer.status, flags) == (200, 2)
+    return json.loads(payload)
+
+
+@pytest.mark.rule("transcoding.166", "transcoding.168")
+async def test_a_stream_of_connect_is_envelopes_to_the_last(kitchen: KitchenGateway) -> None:
+    kitchen.echo.leading, kitchen.echo.trailing = (("tone", "low"),), (("depth", "7"),)
+
+    answer = await kitchen.ask(STREAM, frame(MESSAGE), CONNECT_STREAM)
+
+    assert answer.headers["content-type"] == "application/connect+proto"
+    assert answer.headers["tone"] == "low"
+    assert frames(answer.body)[:-1] == [(0, MESSAGE)]
+    assert end_of(answer) == {"metadata": {"depth": ["7"]}}
+
+
+@pytest.mark.rule("transcoding.166")
+async def test_a_stream_of_connect_takes_json(kitchen: KitchenGateway) -> None:
+    headers = {"content-type": "application/connect+json"}
+    answer = await kitchen.ask(STREAM, frame(b'{"i64":"5"}'), headers)
+
+    assert answer.headers["content-type"] == "application/connect+json"
+    assert (frames(answer.body)[0], answer.bound) == ((0, b'{"i64":"5"}'), {"i64": "5"})
+    assert end_of(answer) == {}
+
+
+@pytest.mark.rule("transcoding.166")
+async def test_an_error_in_a_stream_of_connect_is_its_end(kitchen: KitchenGateway) -> None:
+    kitchen.echo.failure = failure(Code.ABORTED)
+
+    answer = await kitchen.ask(STREAM, frame(MESSAGE), CONNECT_STREAM)
+
+    assert frames(answer.body)[:-1] == [(0, MESSAGE)]
+    error = end_of(answer)["error"]
+    assert (error["code"], error["message"]) == ("aborted", "no dish")
+    assert {"type": "kitchen.v1.Money", "value": "EAU"} in error["details"]
+
+
+@pytest.mark.rule("transcoding.166")
+@pytest.mark.parametrize(
+    ("body", "more", "code"),
+    [
+        (b"", {}, "invalid_argument"),
+        (frame(MESSAGE) * 2, {}, "invalid_argument"),
+        (frame(b"", 2), {}, "invalid_argument"),
+        (frame(MESSAGE, 1), {}, "invalid_argument"),
+        (frame(MESSAGE, 1), {"connect-content-encoding": "br"}, "unimplemented"),
+        (
+            frame(gzip.compress(b"a" * 200_000), 1),
+            {"connect-content-encoding": "gzip"},
+            "resource_exhausted",
+        ),
+        (frame(MESSAGE), {"connect-protocol-version": "2"}, "invalid_argument"),
+    ],
+)
+async def test_a_stream_of_connect_is_refused_by_its_end_alone(
+    kitchen: KitchenGateway, body: bytes, more: dict[str, str], code: str
+) -> None:
+    answer = await kitchen.ask(STREAM, body, {**CONNECT_STREAM, **more})
+
+    assert len(frames(answer.body)) == 1
+    assert (end_of(answer)["error"]["code"], answer.bound) == (code, None)
+
+
+@pytest.mark.rule("transcoding.166")
+async def test_a_stream_of_connect_is_compressed_both_ways(kitchen: KitchenGateway) -> None:
+    headers = {"connect-content-encoding": "gzip", "connect-accept-encoding": "gzip, br"}
+    body = frame(gzip.compress(LARGE), 1)
+    answer = await kitchen.ask(STREAM, body, {**CONNECT_STREAM, **headers})
+
+    assert (answer.headers["connect-content-encoding"], kitchen.echo.message) == ("gzip", LARGE)
+    flags, payload = frames(answer.body)[0]
+    assert (flags, gzip.decompress(payload)) == (1, LARGE)
+
+
+@pytest.mark.rule("transcoding.166")
+@pytest.mark.parametrize(("path", "status"), [("Get", 415), ("Send", 415), ("Watch", 200)])
+async def test_each_kind_of_method_has_its_own_media_types(
+    kitchen: KitchenGateway, path: str, status: int
+) -> None:
+    target = f"POST {GET.replace('Get', path)}"
+    answer = await kitchen.ask(target, frame(MESSAGE), CONNECT_STREAM)
+    unary = await kitchen.ask(target, MESSAGE, PROTO)
+
+    assert (answer.status, unary.status) == (status, 200 if path == "Get" else 415)
+    if path == "Watch":
+        assert "application/connect+json" in unary.headers["accept-post"]
 
 
 # Who may, and where it is on

@@ -10,7 +10,12 @@ from hypothesis import strategies as st
 
 from bff.core.errors import ClientError
 from bff.transcoding.connect_protocol import read_get
-from bff.transcoding.grpc_web import data_frame, read_message, text_octets, trailer_frame
+from bff.transcoding.grpc_web import text_octets, trailer_frame
+from bff.transcoding.message_frames import message_frame, read_frame
+
+
+def read_message(body: bytes) -> bytes:
+    return read_frame(body, coding=b"gzip", accept=b"grpc-accept-encoding", cap_bytes=100_000)
 
 
 @pytest.mark.rule("transcoding.167")
@@ -20,13 +25,27 @@ def test_a_text_in_parts_is_their_octets(parts: list[bytes]) -> None:
 
 
 @pytest.mark.rule("transcoding.167")
-@given(st.binary(max_size=40))
-def test_a_frame_is_read_again(message: bytes) -> None:
-    assert read_message(data_frame(message)) == message
+@given(st.binary(max_size=40), st.integers(1, 90), st.booleans())
+def test_a_frame_is_read_again(message: bytes, times: int, is_zipped: bool) -> None:
+    assert read_message(message_frame(message * times, is_zipped=is_zipped)) == message * times
+
+
+_OCTETS = st.binary(max_size=40)
+
+
+def _zipped(payload: bytes) -> bytes:
+    """A frame that says of any octets that they are compressed."""
+    return b"\x01" + len(payload).to_bytes(4, "big") + payload
 
 
 @pytest.mark.rule("transcoding.167")
-@given(st.one_of(st.binary(max_size=40), st.binary(max_size=20).map(data_frame)))
+@given(
+    st.one_of(
+        st.binary(max_size=40),
+        st.binary(max_size=20).map(message_frame),
+        st.binary(max_size=20).map(_zipped),
+    )
+)
 def test_any_body_is_a_message_or_the_clients_fault(body: bytes) -> None:
     for read in (read_message, text_octets):
         with suppress(ClientError):
