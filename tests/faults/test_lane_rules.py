@@ -139,6 +139,46 @@ async def test_a_request_leaves_behind_settings_and_a_window_in_the_preface() ->
     assert [one[0] for one in seen[2:5]] == [SETTINGS, HEADERS, DATA]
 
 
+class _Set(_Standing):
+    """A clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.at_s = 1_000.0
+
+    def now_s(self) -> float:
+        return self.at_s
+
+
+@pytest.mark.rule("upstreams.1")
+@pytest.mark.parametrize(
+    ("after_s", "reason", "origin"),
+    [(0.499, "DEADLINE_EXCEEDED", "service"), (0.5, "TIMEOUT", "wire"), (0.6, "TIMEOUT", "wire")],
+    ids=["its own", "as told", "late"],
+)
+async def test_a_service_that_keeps_to_the_time_it_was_told_says_what_we_would_say(
+    after_s: float, reason: str, origin: str
+) -> None:
+    """It was told 500 ms of 500.9, and its word may be here before ours; before that it is a deadline of its own."""
+    clock = _Set()
+
+    async def script(peer: Peer) -> None:
+        stream_id = await peer.request()
+        clock.at_s += after_s
+        peer.send(headers(stream_id, *GRPC, (b"grpc-status", b"4"), end=True))
+
+    async with H2Server(script) as server:
+        lane = LaneChannel(
+            server.address, tls=None, authority=None, clock=clock, random=random.Random(1),
+            emit=silent,
+        )  # fmt: skip
+        with pytest.raises(UpstreamError) as caught:
+            await lane.unary(PATH, b"", (), 1_000.5009)
+        await lane.close()
+
+    assert (caught.value.reason, caught.value.code) == (reason, Code.DEADLINE_EXCEEDED)
+    assert caught.value.origin == origin
+
+
 # Time: pings, settings, late frames
 
 
