@@ -42,6 +42,7 @@ _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # YAML 1.2 5.4: U+0085, U+2028 and U+2029 no longer end a line.
 _LINE_BREAK = re.compile(r"\r\n|[\n\r]")
+_NO_CHARACTER = re.compile(r"\\U(?!000[0-9a-fA-F]{5}|0010[0-9a-fA-F]{4})[0-9a-fA-F]{8}")
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOLS = {"true": True, "false": False}
 
@@ -109,8 +110,7 @@ def parse(source: Source, text: str) -> tuple[list[Node], list[Problem]]:
     except _Fatal as error:
         reader.problems.append(error.problem)
     except ReaderError as error:
-        *_, before = lines = lines_of(text[: error.position])
-        line, column = len(lines), len(before) + 1
+        line, column = _place_in(text, error.position)
         # The reader gives the number of a character, or octets that are none.
         number = error.character if isinstance(error.character, int) else 0xFFFD
         message = f"the character U+{number:04X} is not allowed in YAML"
@@ -120,9 +120,18 @@ def parse(source: Source, text: str) -> tuple[list[Node], list[Problem]]:
         line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
         what = " ".join(str(part) for part in (error.context, error.problem) if part)
         reader.report(f"this is not YAML: {what}", line, column, "BFF-C001")
-    except (YAMLError, ValueError) as error:
-        reader.report(f"this is not YAML: {error}", 0, 0, "BFF-C001")
+    except (YAMLError, ValueError, OverflowError) as error:
+        # ValueError and OverflowError: an escape beyond U+10FFFF, or a version of thousands of digits.
+        found = _NO_CHARACTER.search(text)
+        why = "this escape names no character" if found else f"this is not YAML: {str(error)[:200]}"
+        reader.report(why, *_place_in(text, found.start() if found else 0), "BFF-C001")
     return reader.documents, reader.problems
+
+
+def _place_in(text: str, position: int) -> tuple[int, int]:
+    """Line and column of a character."""
+    lines = lines_of(text[:position])
+    return len(lines), len(lines[-1]) + 1
 
 
 class _Reader:

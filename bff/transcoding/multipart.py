@@ -55,6 +55,7 @@ class PartReader:
         if not 1 <= len(boundary) <= _MAX_BOUNDARY_BYTES:
             raise _refusal("The multipart body has no boundary.")
         self._reading = _Reading()
+        self._has_begun = False
         self._parser = MultipartParser(
             boundary,
             self._reading.callbacks(),  # type: ignore[arg-type]  # a TypedDict of the same functions
@@ -64,6 +65,10 @@ class PartReader:
 
     def feed(self, octets: bytes) -> list[Part | bytes]:
         """What begins or goes on in these: a part, still empty, then its content until the next one."""
+        if not self._has_begun:
+            # The parser drops what stands behind a leading line break, but only within one read.
+            octets = octets.lstrip(b"\r\n")
+            self._has_begun = bool(octets)
         try:
             self._parser.write(octets)
         except ParseError as error:

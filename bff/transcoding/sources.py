@@ -15,8 +15,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 from msgspec import Struct
 
 from bff.core.errors import ConfigError
@@ -115,6 +116,9 @@ def make_source(
 
     Raises ConfigError if another import is missing.
     """
+    problems = _not_text(files, origin)
+    if problems:
+        raise ConfigError(problems)
     files = _add_supplied(files)
     problems = _missing_imports(files, origin)
     if problems:
@@ -299,6 +303,28 @@ def _add_supplied(files: list[FileDescriptorProto]) -> list[FileDescriptorProto]
         return files
     supplied = FileDescriptorSet.FromString(data).file
     return [*files, *(file for file in supplied if file.name not in present)]
+
+
+def _not_text(files: Iterable[FileDescriptorProto], origin: str) -> list[Problem]:
+    """Names and comments that are no UTF-8: the library gives them as octets, which nothing expects."""
+    return [
+        Problem(Where(origin), f"the file {file.name!r} of this set holds a text that is not UTF-8")
+        for file in files
+        if _holds_octets(file)
+    ]
+
+
+def _holds_octets(message: Message) -> bool:
+    waiting = [message]
+    while waiting:
+        for field, value in waiting.pop().ListFields():
+            if field.type == FieldDescriptor.TYPE_MESSAGE:
+                waiting.extend(value if field.is_repeated else (value,))
+            elif field.type == FieldDescriptor.TYPE_STRING:
+                texts = value if field.is_repeated else (value,)
+                if not all(isinstance(text, str) for text in texts):
+                    return True
+    return False
 
 
 def _missing_imports(files: list[FileDescriptorProto], origin: str) -> list[Problem]:

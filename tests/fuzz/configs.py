@@ -77,6 +77,7 @@ MAPPING_SEEDS = (
 YAML_SEEDS = (
     b"a: &x [1, 0x1F, 0o17, -0.5e3, .inf, ~, 'it''s', \"\\u00e4\\ud83d\\ude00\"]\nb: *x\n",
     b'{"a": [1.5, true, null, {"b": "\\ud83d\\ude00\\n"}], "c": -12}',
+    b'a: 1\nb: "\\UFFFFFFFF\\U00110000"',
     b"- |2-\n  text\n - x\n- >\n  folded\n\n  more\n? key\n: value\n--- # next\n...\n%YAML 1.1\n---\n\tx: 1\n",
     b"a: {b: {c: [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]}}",
     b"a0: &a0 [x, x]\na1: &a1 [*a0, *a0]\na2: &a2 [*a1, *a1]\na3: &a3 [*a2, *a2]\na4: &a4 [*a3, *a3]\nb: [*a4, *a4]",

@@ -11,6 +11,8 @@ class Target(Struct, frozen=True):
     module: str
     function: str
     seeds: str
+    # How many neighbours of each seed the test of the suite looks at.
+    rounds: int = 60
 
 
 TARGETS = {
@@ -38,5 +40,10 @@ TARGETS = {
     "mappings": Target("tests.fuzz.configs", "mappings", "MAPPING_SEEDS"),
     "yaml": Target("tests.fuzz.configs", "yaml", "YAML_SEEDS"),
     "key_files": Target("tests.fuzz.configs", "key_files", "KEY_FILE_SEEDS"),
+    "key_sets": Target("tests.fuzz.keys", "key_sets", "KEY_SET_SEEDS"),
+    "operations": Target("tests.fuzz.operations", "operations", "OPERATION_SEEDS"),
+    "descriptor_sets": Target("tests.fuzz.type_files", "descriptor_sets", "SET_SEEDS", rounds=20),
+    # A compiler process for each.
+    "protos": Target("tests.fuzz.type_files", "protos", "PROTO_SEEDS", rounds=2),
     "replies": Target("tests.fuzz.forms", "replies", "REPLY_SEEDS"),
 }

@@ -7,8 +7,6 @@ import pytest
 
 from tests.fuzz.targets import TARGETS
 
-_ROUNDS = 60
-
 
 def _changed(raw: bytes, chance: random.Random) -> bytes:
     made = bytearray(raw)
@@ -35,5 +33,5 @@ def test_each_claim_holds_for_seeds_and_their_neighbours(name: str) -> None:
 
     for seed in (b"", *getattr(module, target.seeds)):
         judge(seed)
-        for _ in range(_ROUNDS):
+        for _ in range(target.rounds):
             judge(_changed(seed, chance))

@@ -167,6 +167,13 @@ def test_a_record_survives_its_file() -> None:
     assert parse_key_file(text) == [plain, full]
 
 
+def test_a_hash_of_digits_alone_is_read_as_it_was_written() -> None:
+    """Without quotes a key file could not be read that `bff keys create` had written."""
+    digits = ApiKeyRecord(id="123456789012", secret_hash=bytes.fromhex("05" * 31 + "0e"), sub="svc")
+
+    assert parse_key_file("keys:\n" + format_record(digits)) == [digits]
+
+
 HASH = "ab" * 32
 
 
@@ -177,7 +184,11 @@ HASH = "ab" * 32
         ("other: []\nkeys: []\n", 0, "one list"),
         ("keys: [\n", 2, "not YAML"),
         ("keys:\r\n- \x07\n", 2, "character that is not allowed"),
-        ("keys: [{expires: 2026-13-45}]\n", 0, "not YAML"),
+        (f"keys: [{{id: a, hash: {HASH}, sub: s, expires: 2026-13-45}}]\n", 1, "is a time"),
+        (f"keys: [{{id: a, hash: {HASH}, sub: s, expires: [1]}}]\n", 1, "is a time"),
+        ("keys: [{id: a, id: b}]\n", 1, "written twice"),
+        ("keys: [{? [1] : 2}]\n", 1, "is not known"),
+        ('keys: ["\\UFFFFFFFF"]\n', 0, "not YAML"),
         ("keys: " + "[" * 500 + "]" * 500, 0, "nested too deeply"),
         ("keys:\n- 5\n", 2, "mapping"),
         (f"keys:\n- {{id: abcdefghijkl, hash: {HASH}}}\n", 2, "`sub` is missing"),

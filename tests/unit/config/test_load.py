@@ -213,6 +213,9 @@ def test_a_file_that_is_no_sensible_text_is_refused(
     [
         pytest.param(b"a: 1\r\nbc\xc3\xa4\xff", 2, 4, "", id="no-utf-8"),
         pytest.param(b"a: 1\rb: 2\rc: \x07", 3, 4, "c: \x07", id="carriage-returns"),
+        pytest.param(
+            b'a: 1\nb: "\\UFFFFFFFF"', 2, 5, 'b: "\\UFFFFFFFF"', id="escape-of-no-character"
+        ),
         pytest.param("a: '\u2028'\nb: : c".encode(), 2, 4, "b: : c", id="line-separator"),
         pytest.param("a: '\x85'\nb: : c".encode(), 2, 4, "b: : c", id="next-line"),
     ],

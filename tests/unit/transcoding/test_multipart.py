@@ -47,6 +47,29 @@ def test_a_body_that_comes_in_bits_has_the_same_parts(size: int) -> None:
 
 
 @pytest.mark.rule("transcoding.106")
+@pytest.mark.parametrize("size", [1, 3, 1000])
+@pytest.mark.parametrize(
+    ("before", "is_taken"),
+    [(b"", True), (b"\r\n", True), (b"\n\n\r", True), (b"\r\nto whom it may concern\r\n", False)],
+)
+def test_what_stands_before_the_parts_is_judged_alike_however_it_comes(
+    before: bytes, is_taken: bool, size: int
+) -> None:
+    """Empty lines are passed over; a preamble is refused, and not only where a read ends within it."""
+    octets = before + body(('Content-Disposition: form-data; name="a"', b"x"))
+    reader = PartReader(TYPE)
+    refused = False
+    try:
+        for start in range(0, len(octets), size):
+            reader.feed(octets[start : start + size])
+        reader.finish()
+    except ClientError:
+        refused = True
+
+    assert refused is not is_taken
+
+
+@pytest.mark.rule("transcoding.106")
 @pytest.mark.parametrize(
     ("octets", "content_type", "reason"),
     [

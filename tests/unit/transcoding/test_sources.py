@@ -3,7 +3,12 @@
 from pathlib import Path
 
 import pytest
-from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
+from google.protobuf.descriptor_pb2 import (
+    DescriptorProto,
+    FieldDescriptorProto,
+    FileDescriptorProto,
+    FileDescriptorSet,
+)
 
 from bff.core.errors import ConfigError
 from bff.transcoding import sources
@@ -146,6 +151,18 @@ def test_file_that_is_no_set_is_a_problem(tmp_path: Path, data: bytes | None, wo
         path.write_bytes(data)
 
     with pytest.raises(ConfigError, match=word):
+        read_descriptor_set(path)
+
+
+@pytest.mark.parametrize("octets", [b"a.proto", b"shop.v1", b"Order", b"card_no"])
+def test_a_name_that_is_no_text_is_a_problem(tmp_path: Path, octets: bytes) -> None:
+    """The library hands such a name on as octets, which nobody behind it expects."""
+    order = DescriptorProto(name="Order", field=[FieldDescriptorProto(name="card_no", number=1)])
+    file = FileDescriptorProto(name="a.proto", package="shop.v1", message_type=[order])
+    path = _set_file(tmp_path / "x.binpb", file)
+    path.write_bytes(path.read_bytes().replace(octets, octets[:-1] + b"\xff"))
+
+    with pytest.raises(ConfigError, match=r"a.pro.* of this set holds a text that is not UTF-8"):
         read_descriptor_set(path)
 
 
