@@ -52,9 +52,15 @@ class Placed(Struct, Generic[M], frozen=True, eq=False):
         code: str = "",
         severity: str = "error",
         at_key: bool = False,
+        column: int = 1,
     ) -> Problem:
-        """A problem at `path`, with its place, the path as text and the line."""
+        """A problem at `path`, with its place, the path as text and the line.
+
+        `column` counts within the value, and moves the place where the text stands as it is written.
+        """
         source, where = self._place(path, at_key=at_key)
+        if column > 1:
+            where = self._within(column, where, *path)
         return Problem(
             where,
             message,
@@ -64,6 +70,15 @@ class Placed(Struct, Generic[M], frozen=True, eq=False):
             severity=severity,
             line_text=source.line(where.line),
         )
+
+    def _within(self, column: int, where: Where, *path: str | int) -> Where:
+        """The place of a character of a text; that of the whole where escapes or line breaks move it."""
+        _, node, _ = entry_at(self.root, path)
+        start = self.where_text(*path)
+        written = node.source.line(start.line)[start.column - 1 :]
+        if not isinstance(node.value, str) or not written.startswith(node.value[: column - 1]):
+            return where
+        return Where(start.file, start.line, start.column + column - 1)
 
     def resolve(self, text: str, *path: str | int) -> Path:
         """The file or folder `text`, relative to the file that writes the value at `path`."""

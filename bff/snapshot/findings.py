@@ -10,8 +10,10 @@ __all__ = ["Findings", "Located"]
 class Located(Protocol):
     """A loaded document that can say where its values stand (`config.load.Placed`)."""
 
-    def problem(self, message: str, *path: str | int, hint: str = "", code: str = "") -> Problem:
-        """A problem at the value under `path`."""
+    def problem(
+        self, message: str, *path: str | int, hint: str = "", code: str = "", column: int = 1
+    ) -> Problem:
+        """A problem at the value under `path`, or at a column of its text."""
         ...
 
 
@@ -29,9 +31,10 @@ class Findings:
         *path: str | int,
         hint: str = "",
         code: str = "BFF-S001",
+        column: int = 1,
     ) -> None:
-        """Note a problem at a value of a document."""
-        self.note(placed.problem(message, *path, hint=hint, code=code))
+        """Note a problem at a value of a document, or at a column of its text."""
+        self.note(placed.problem(message, *path, hint=hint, code=code, column=column))
 
     def note(self, problem: Problem) -> None:
         """Note a problem that knows its own place."""

@@ -222,7 +222,9 @@ class PolicyCompiler:
         try:
             return compile_expr(level.tenant, dict.fromkeys(_NAMES, ANY)).evaluate
         except ExprError as error:
-            self._find.add(placed, error.message, *path, "tenant", hint=error.hint)
+            self._find.add(
+                placed, error.message, *path, "tenant", hint=error.hint, column=error.column
+            )
             return None
 
     def _when(
@@ -234,7 +236,9 @@ class PolicyCompiler:
             # A fault at run time (a missing key, a type that does not fit) denies, in `auth.access`.
             return compile_condition(level.when, _NAMES).holds
         except ConditionError as error:
-            self._find.add(placed, error.message, *path, "when", hint=error.hint)
+            self._find.add(
+                placed, error.message, *path, "when", hint=error.hint, column=error.column
+            )
             return None
 
     # Providers

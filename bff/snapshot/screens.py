@@ -81,7 +81,7 @@ class ScreenCompiler:
         )
         for fault in faults:
             path = tuple(fault.path.split("."))
-            self._find.add(file, fault.message, *path, hint=fault.hint)
+            self._find.add(file, fault.message, *path, hint=fault.hint, column=fault.column)
         if isinstance(written.reply, str):
             self._find.add(
                 file,

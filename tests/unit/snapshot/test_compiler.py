@@ -144,3 +144,28 @@ def test_a_certificate_is_a_file_of_sensible_size(tmp_path: Path, ca: str, messa
 
     with pytest.raises(ConfigError, match=message):
         compile_offline(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("rule", "place", "message"),
+    [
+        ("when: auth.sub == pth.id", "1:26", "'pth' is not known"),
+        ("when: 'auth.sub == pth.id'", "1:27", "'pth' is not known"),
+        ('when: "auth.sub\\t== pth.id"', "1:14", "'pth' is not known"),
+        ("when: auth.sub == ", "1:25", "not a CEL expression"),
+        ("tenant: 'path.a.[b'", "1:26", "the expression ends too early"),
+        ("tenant: lenght(path.a)", "1:16", "did you mean 'length'?"),
+    ],
+)
+def test_a_fault_in_an_expression_is_told_at_its_column(
+    tmp_path: Path, rule: str, place: str, message: str
+) -> None:
+    """Where the text stands as it is written; else at the value."""
+    key = "issuers: {a: {issuer: 'https://a', audience: [b]}}"
+    routes = f"auth: {{{rule}}}\n"
+
+    found = problems(tmp_path, auth=f"auth: {{{key}}}\n", orders=routes + ORDERS)
+
+    assert any(each.startswith(f"orders.yaml:{place} ") and message in each for each in found), (
+        found
+    )
