@@ -47,8 +47,12 @@ def registry_of(file_set: bytes) -> Registry:
         octets = module.DESCRIPTOR.serialized_pb
         files.setdefault(module.DESCRIPTOR.name, FileDescriptorProto.from_binary(octets))
     for file in _dependencies_first(files):
-        _prepare(file)
-        add_file(registry, file, None)
+        try:
+            _prepare(file)
+            add_file(registry, file, None)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            # The library takes a file for sound, as a compiler makes them; sets come from elsewhere too.
+            raise ValueError(f'"{file.name}" cannot be read: {error}') from error
     for desc in registry:
         if isinstance(desc, DescEnum):
             _bound_enum(desc)

@@ -49,19 +49,28 @@ class TypeSets(Struct, frozen=True, kw_only=True, eq=False):
         _number(read)
         _check_size(read, sets)
         first, *more = read
-        codecs = [Codec(each.file_set) for each in more]
+        origin = ", ".join(source.origin for source in sets)
+        codecs = [_codec_of(each, origin) for each in more]
         others = {
             name: codec for each, codec in zip(more, codecs, strict=True) for name in each.services
         }
         return TypeSets(
             descriptors=first if not more else Descriptors.join(read),
-            codec=Codec(first.file_set, others=tuple(codecs)),
+            codec=_codec_of(first, origin, others=tuple(codecs)),
             others=others,
         )
 
     def codec_of(self, method: Method) -> Codec:
         """The codec of the types that this method's messages are of."""
         return self.others.get(method.service, self.codec)
+
+
+def _codec_of(types: Descriptors, origin: str, *, others: tuple[Codec, ...] = ()) -> Codec:
+    """Raises ConfigError for what google's pool takes and the codec's library does not."""
+    try:
+        return Codec(types.file_set, others=others)
+    except ValueError as error:
+        raise ConfigError([Problem(Where(origin), str(error))]) from error
 
 
 class _Group:

@@ -9,9 +9,9 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from bff.core.errors import ClientError, ConfigError, GatewayError
 from bff.core.problems import Problem
 from bff.transcoding.descriptors import Descriptors
-from bff.transcoding.json_codec import Codec
 from bff.transcoding.path_template import TemplateError, parse_template
 from bff.transcoding.sources import SourceSet, compile_protos, read_descriptor_set
+from bff.transcoding.type_sets import TypeSets
 from tests.fuzz.choices import Choices
 from tests.support.proto_sets import KITCHEN, compile_set
 
@@ -50,6 +50,7 @@ SET_SEEDS = (
     b"\0\0\x05a",
     b"\1\0\x20.\0\x30b",
     b"\2\0\4\0",
+    b"\xfa\x2d\x04",
     *(b"\xff" + each for each in _SETS[1:]),
     b"\xff" + compile_set(KITCHEN)[:900],
 )
@@ -70,7 +71,7 @@ def descriptor_sets(raw: bytes) -> None:
     path.write_bytes(_set(raw))
     try:
         source = read_descriptor_set(path)
-        types = Descriptors.build([source])
+        types = TypeSets.build([source])
     except ConfigError as error:
         _judge(error.problems)
         return
@@ -87,7 +88,8 @@ def _set(raw: bytes) -> bytes:
     return bytes(changed)
 
 
-def _serves(source: SourceSet, types: Descriptors) -> None:
+def _serves(source: SourceSet, read: TypeSets) -> None:
+    types, codec = read.descriptors, read.codec
     again = SourceSet(origin="again", files=types.file_set, digest="")
     assert Descriptors.build([again]).messages.keys() == types.messages.keys()
     present = {file.name for file in FileDescriptorSet.FromString(source.files).file}
@@ -96,7 +98,6 @@ def _serves(source: SourceSet, types: Descriptors) -> None:
         for file in FileDescriptorSet.FromString(source.files).file
         for name in file.dependency
     )
-    codec = Codec(types.file_set)
     for name, message in list(types.messages.items())[:40]:
         try:
             shown = json.loads(codec.writer(name)(codec.reader(name)(b"{}")))
@@ -139,7 +140,7 @@ def protos(raw: bytes) -> None:
         (_ROOT / name).write_bytes(content)
     try:
         source = compile_protos([_ROOT])
-        types = Descriptors.build([source])
+        types = TypeSets.build([source])
     except ConfigError as error:
         _judge(error.problems)
         for problem in error.problems:

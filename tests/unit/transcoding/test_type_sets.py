@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from bff.core.errors import ConfigError
 from bff.core.schema import MessageType
@@ -89,3 +90,17 @@ def test_details_of_any_source_are_decoded(tmp_path: Path) -> None:
     found = types.codec.any_tree(packed.type_url, packed.value)
 
     assert found == {"@type": "type.googleapis.com/lamp.v1.Lamp", "id": "7"}
+
+
+def test_what_the_codec_cannot_read_is_a_problem_of_its_file(tmp_path: Path) -> None:
+    """google's pool takes a default value of no digits for a number; no compiler writes one."""
+    text = 'syntax = "proto2"; message A { optional int64 n = 1 [default = 5]; }'
+    damaged = FileDescriptorSet.FromString(compile_set(text))
+    damaged.file[0].message_type[0].field[0].default_value = ""
+
+    with pytest.raises(
+        ConfigError, match=r'"test.proto" cannot be read: invalid literal'
+    ) as caught:
+        TypeSets.build(sources(tmp_path, a=damaged.SerializeToString()))
+
+    assert caught.value.problems[0].where.file.endswith("a.binpb")
