@@ -143,7 +143,12 @@ class GrpcioChannel:
         *,
         want_metadata: bool = False,
     ) -> UnaryReply:
-        """Call `path` with the time until `deadline_s` as `grpc-timeout`. Raises UpstreamError."""
+        """Call `path` with the time until `deadline_s` as `grpc-timeout`. Raises UpstreamError.
+
+        A second message in the reply is noticed by the deadline: the core takes the first one and
+        waits for an end that stands behind the second. Reading on as for a stream would tell at once,
+        and takes 400 us of CPU for each call in place of 230.
+        """
         call = self._start(path, deadline_s)
         pairs = metadata if type(metadata) is tuple else tuple(metadata)
         try:

@@ -9,6 +9,7 @@ import httpx
 import pytest
 import watchfiles
 
+from bff.transcoding.plain_json import IS_COMPILED
 from tests.conftest import ROOMY, Tokens
 from tests.support.gateway import GatewayProcess, bearer, reason_of, sample_files
 from tests.support.samples import SampleServices
@@ -78,6 +79,27 @@ def test_a_ready_file_that_cannot_be_written_is_told_at_once(
     text = gateway.error_text()
     assert "there.json cannot be written: No such file or directory" in text
     assert "Traceback" not in text
+
+
+async def test_a_gateway_where_nothing_is_compiled_says_so_and_answers_alike(
+    shop: SampleServices, tmp_path: Path
+) -> None:
+    bodies: dict[bool, bytes] = {}
+    for is_compiled in (True, False):
+        folder = tmp_path / str(is_compiled)
+        with GatewayProcess(folder, shop, changes=ROOMY, is_compiled=is_compiled) as gateway:
+            if not is_compiled:
+                told = await gateway.event("translation_not_compiled")
+                assert told["costs"] == "CPU alone"
+            async with gateway.client() as http:
+                found = await http.get("/v1/products/p-1")
+            assert found.status_code == 200
+            bodies[is_compiled] = found.content
+            # Said once, by the node, and by none that has it.
+            count = gateway.error_text().count('"translation_not_compiled"')
+            assert count == (0 if is_compiled and IS_COMPILED else 1)
+
+    assert bodies[True] == bodies[False]
 
 
 @pytest.mark.parametrize("which", ["listen", "admin"])

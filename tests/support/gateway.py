@@ -54,6 +54,8 @@ _START = (
     "import ctypes, runpy, signal; ctypes.CDLL(None).prctl(1, signal.SIGTERM);"
     "runpy.run_module('bff', run_name='__main__', alter_sys=True)"
 )
+# As after an install without a C compiler.
+_UNCOMPILED = "import sys; sys.modules['bff.transcoding._plain_json'] = None;"
 # How upstreams are called that do not say it themselves; unset: as the product decides.
 TRANSPORT = os.environ.get("BFF_TEST_TRANSPORT", "")  # noqa: TID251 - chosen by who runs the tests
 # What every gateway under test has.
@@ -196,7 +198,10 @@ class Lines:
 
 
 class GatewayProcess:
-    """`bff serve` as a child in a session of its own. `url` is the public side, `admin` health and metrics."""
+    """`bff serve` as a child in a session of its own. `url` is the public side, `admin` health and metrics.
+
+    `is_compiled` False: the C part of the translation is hidden from it.
+    """
 
     url: str
     admin: str
@@ -210,7 +215,9 @@ class GatewayProcess:
         changes: Mapping[str, Any] | None = None,
         files: Mapping[str, str | None] | None = None,
         arguments: Sequence[str] = (),
+        is_compiled: bool = True,
     ) -> None:
+        self._start_code = _START if is_compiled else _UNCOMPILED + _START
         self.folder = folder / "mappings"
         self.folder.mkdir(parents=True, exist_ok=True)
         made = files or {}
@@ -228,7 +235,7 @@ class GatewayProcess:
     def launch(self) -> Self:
         """Start the process and wait for nothing."""
         process = subprocess.Popen(
-            [sys.executable, "-c", _START, "serve", str(self.folder), *self._arguments],
+            [sys.executable, "-c", self._start_code, "serve", str(self.folder), *self._arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
