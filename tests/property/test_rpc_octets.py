@@ -1,5 +1,6 @@
 """Octets of Connect and gRPC-Web: what is written is read again, and nothing else makes a fault of ours."""
 
+import random
 from base64 import b64encode, urlsafe_b64encode
 from contextlib import suppress
 from urllib.parse import quote_from_bytes
@@ -31,6 +32,25 @@ def test_a_frame_is_read_again(message: bytes, times: int, is_zipped: bool) -> N
 
 
 _OCTETS = st.binary(max_size=40)
+
+
+@pytest.mark.rule("transcoding.167")
+@pytest.mark.parametrize(
+    ("message", "is_zipped"),
+    [
+        (b"a" * 1023, False),
+        (b"a" * 1024, True),
+        (b"a" * 256 * 1024, True),
+        (b"a" * (256 * 1024 + 1), False),
+        (bytes(random.Random(1).randbytes(2048)), False),
+    ],
+    ids=["small", "just large enough", "largest", "too large", "does not shrink"],
+)
+def test_a_message_is_compressed_where_it_is_worth_it(message: bytes, is_zipped: bool) -> None:
+    frame = message_frame(message, is_zipped=True)
+
+    assert bool(frame[0]) == is_zipped
+    assert len(frame) <= 5 + len(message)
 
 
 def _zipped(payload: bytes) -> bytes:
