@@ -21,13 +21,15 @@ MULTIPART = b"multipart/form-data"
 class FileField(Struct, frozen=True, kw_only=True):
     """A field that takes a file: `make` gives its octets in the body's message, of media type and content.
 
-    `path` are its proto names, dotted; `takes_any` where no text could be its value.
+    `path` are its proto names, dotted; `takes_any` where no text could be its value. `rivals` are the
+    other members of the oneofs that it is in.
     """
 
     path: str
     make: Callable[[bytes, bytes], bytes]
     is_list: bool = False
     takes_any: bool = False
+    rivals: tuple[str, ...] = ()
 
 
 class FormBound(Bound, kw_only=True):
@@ -37,6 +39,7 @@ class FormBound(Bound, kw_only=True):
     index) that lie in it; `wrap` puts it into its field. `is_whole`: it is the request itself, and
     parameters of the query stand beside its pairs (`joins_query`). `files` are the fields that take a
     file, by each of their names; `filename` is the field that takes a file's name, if there is one.
+    `last_holds`: of two members of a oneof, where the path sets none.
     """
 
     formats: frozenset[bytes]
@@ -47,6 +50,7 @@ class FormBound(Bound, kw_only=True):
     wrap: Callable[[bytes], bytes]
     files: Mapping[str, FileField]
     filename: str
+    last_holds: bool
 
     async def validate(self, request: Request, ticket: Ticket, match: Match) -> Inputs:
         """Bind path, query and a form; anything else as `Bound` does."""
@@ -81,6 +85,8 @@ class FormBound(Bound, kw_only=True):
         files: bytes,
         named: set[str],
     ) -> bytes:
+        if named:
+            self._judge_oneofs(body, named)
         if self.joins_query and request.query:
             body = body + b"&" + request.query if body else request.query
         captures = [match.captures[index] for index in self.within]
@@ -90,6 +96,19 @@ class FormBound(Bound, kw_only=True):
             message = head + message if body or files else head
             message += self.binder.mask_of(request.query, self.form.paths_of(body) | named)
         return message
+
+    def _judge_oneofs(self, body: bytes, named: set[str]) -> None:
+        """A file beside another member of its oneof, which texts, files or the path set."""
+        files = [field for field in self.files.values() if field.path in named and field.rivals]
+        if not files:
+            return
+        others = set(self.form.captured.values())
+        if not self.last_holds:
+            others |= named | self.form.paths_of(body)
+        for field in files:
+            for rival in field.rivals:
+                if any(other == rival or other.startswith(f"{rival}.") for other in others):
+                    raise _refused(field.path, f"is in one oneof with {rival}")
 
     def _split(self, parts: list[Part]) -> tuple[bytes, bytes, set[str]]:
         """Texts as the pairs of a query, the octets of files, and the fields that these are in."""
@@ -124,8 +143,12 @@ def _as_query(pairs: Iterable[tuple[str, bytes]]) -> bytes:
 
 
 def _given_twice(name: str) -> ClientError:
+    return _refused(name, "is given more than once")
+
+
+def _refused(name: str, text: str) -> ClientError:
     return ClientError(
         "INVALID_PARAMETER",
         metadata={"parameter": name},
-        violations=(Violation(name, "is given more than once"),),
+        violations=(Violation(name, text),),
     )

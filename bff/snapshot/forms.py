@@ -49,6 +49,7 @@ def form_bound_of(
         wrap=_in_field(0 if field is None else field.number),
         files=_files_of(message, form.captured),
         filename=filename_key(message),
+        last_holds=switches.query_oneof == "last",
     )
 
 
@@ -84,6 +85,7 @@ def upload_form_of(
         wrap=_in_field(0),
         files=dict.fromkeys(names or [_DATA], file),
         filename=filename_key(method.input),
+        last_holds=switches.query_oneof == "last",
     )
 
 
@@ -127,9 +129,23 @@ def _files_of(message: MessageType, bound: Collection[tuple[int, ...]]) -> dict[
             make=make,
             is_list=field.repeated,
             takes_any=is_body,
+            rivals=_rivals_of(message, (*above, field)),
         )
         files.update(dict.fromkeys(_names_of(message, (*above, field)), file))
     return files
+
+
+def _rivals_of(message: MessageType, chain: tuple[Field, ...]) -> tuple[str, ...]:
+    """The other members of each oneof that a path of fields enters, by their proto names."""
+    rivals: list[str] = []
+    here: MessageType | None = message
+    for depth, field in enumerate(chain):
+        assert here is not None  # a chain leads through messages
+        above = [each.name for each in chain[:depth]]
+        members = here.oneofs.get(field.oneof, ()) if field.oneof is not None else ()
+        rivals += [".".join((*above, each.name)) for each in members if each is not field]
+        here = field.message
+    return tuple(rivals)
 
 
 def _names_of(message: MessageType, chain: tuple[Field, ...]) -> list[str]:

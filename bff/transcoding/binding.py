@@ -61,7 +61,7 @@ def take_any_content_type(value: bytes | None) -> None:
 class Binder:
     """Binds one route's requests. `takes_body` is False where the rule names no body.
 
-    `captured` are the fields that the path sets, each as numbers from the root.
+    `captured` has the name of each field that the path sets, by its numbers from the root.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Binder:
         switches: Switches,
     ) -> None:
         self.takes_body = read_body is not None
-        self.captured = tuple(setter.path for setter in captures)
+        self.captured = {setter.path: setter.name for setter in captures}
         self._captures = captures
         self._table = table
         self._read_body = read_body

@@ -83,7 +83,7 @@ def test_each_field_that_takes_a_file_is_shown_as_one(document: dict[str, Any]) 
     forms = _forms(document)
 
     files = {name: _files(form) for name, form in forms.items()}
-    every = {"blob", "file", "more", "label.seal"}
+    every = {"blob", "file", "more", "label.seal", "inline", "tag.seal"}
     assert files["post /parcels"] == files["put /halls/{parcel.id}"] == every
     assert files["patch /seals/{parcel.label.seal}"] == every - {"label.seal"}
     assert files["post /load/{id}"] == files["post /halls/{parcel.id}"] == every

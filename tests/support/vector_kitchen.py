@@ -41,7 +41,8 @@ message EditBook { Book book = 1; google.protobuf.FieldMask update_mask = 2; str
 enum Shade { SHADE_ZERO = 0; DARK = 1; }
 message Shades { Shade shade = 1; }
 message Parcel { string id = 1; string note = 2; repeated string tags = 3; bytes blob = 4; google.api.HttpBody file = 5;
-  string filename = 6; Sub sub = 7; repeated bytes more = 8; Label label = 9; int64 shelf = 10; }
+  string filename = 6; Sub sub = 7; repeated bytes more = 8; Label label = 9; int64 shelf = 10;
+  oneof content { bytes inline = 11; string url = 12; Label tag = 13; } }
 message Label { bytes seal = 1; string text = 2; }
 message Hall { Parcel parcel = 1; google.protobuf.FieldMask update_mask = 2; int32 hall = 3; }
 message Odd {
