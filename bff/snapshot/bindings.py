@@ -11,10 +11,12 @@ from bff.core.schema import HttpBinding, Method, Service
 from bff.snapshot.findings import Findings
 from bff.transcoding.descriptors import Descriptors
 from bff.transcoding.http_rules import shadowed_names, unbound_binding
+from bff.transcoding.path_template import Template
 
 __all__ = [
     "Entry",
     "bindings_of",
+    "colon_literals",
     "entries_of",
     "hidden_names",
     "is_unbound",
@@ -144,6 +146,16 @@ def hidden_names(method: Method, binding: HttpBinding) -> Iterator[Problem]:
             f'that field; "{field.name}" itself is "{field.json_name}"'
         )
         yield rule_problem(binding, message)
+
+
+def colon_literals(binding: HttpBinding, template: Template) -> Iterator[Problem]:
+    """Segments that other routers would take for variables, and that are plain texts here: warnings."""
+    for segment in template.segments:
+        if segment.kind == "literal" and segment.text.startswith(":"):
+            message = f'"{segment.text}" in {binding.template} is a text, which a path has to hold'
+            name = segment.text.lstrip(":")
+            hint = f'write "{{{name}}}" for a variable' if name.isidentifier() else ""
+            yield rule_problem(binding, message, hint=hint)
 
 
 def rule_problem(binding: HttpBinding, message: str, column: int = 1, *, hint: str = "") -> Problem:

@@ -13,6 +13,7 @@ from bff.pipeline.route import CompiledRoute
 from bff.snapshot.bindings import (
     Entry,
     bindings_of,
+    colon_literals,
     entries_of,
     hidden_names,
     is_unbound,
@@ -290,8 +291,8 @@ class RouteCompiler:
         self._places[compiled.id] = binding.where
         self._claim_id(entry, compiled.id)
         socketed = entry.route.websocket and self._serve_socket(rule, compiled)
-        for hidden in hidden_names(method, binding):
-            self._find.warn(hidden)
+        for told in (*hidden_names(method, binding), *colon_literals(binding, rule.template)):
+            self._find.warn(told)
         kinds, scopes = self._policies.credentials(auth_levels)
         self.served.append(
             ServedBinding(
