@@ -6,7 +6,6 @@ The only place where `auth` touches the network. httpx's errors end here, as Fet
 import asyncio
 import ipaddress
 import ssl
-from types import TracebackType
 from typing import Final, Protocol, Self
 
 import httpx
@@ -88,12 +87,7 @@ class HttpxFetch:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_exc: object) -> None:
         await self.close()
 
     async def close(self) -> None:

@@ -14,6 +14,7 @@ from bff.core.status import Code
 from bff.transcoding.grpc_web import text_octets
 from bff.transcoding.status_bytes import status_octets
 from tests.support.kitchen_gateway import Answer, KitchenGateway
+from tests.support.rpc_frames import frame, frames
 
 GET = "/kitchen.v1.Cook/Get"
 LOOK = "/kitchen.v1.Cook/Look"
@@ -36,20 +37,6 @@ MESSAGE = KNOWN + b"\x80\x7d\x05"
 @pytest.fixture
 def kitchen(tmp_path: Path) -> KitchenGateway:
     return KitchenGateway(tmp_path, BOTH, routes=_ROUTES)
-
-
-def frame(payload: bytes, flags: int = 0) -> bytes:
-    return bytes((flags,)) + len(payload).to_bytes(4, "big") + payload
-
-
-def frames(body: bytes) -> list[tuple[int, bytes]]:
-    """Flags and payload of each frame."""
-    found = []
-    while body:
-        size = int.from_bytes(body[1:5], "big")
-        found.append((body[0], body[5 : 5 + size]))
-        body = body[5 + size :]
-    return found
 
 
 def trailers(payload: bytes) -> dict[str, str]:

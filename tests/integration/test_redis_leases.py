@@ -2,11 +2,9 @@
 
 import asyncio
 import multiprocessing
-import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.queues import Queue
 
@@ -22,7 +20,7 @@ from bff.ratelimit.lease import lease_cap
 from bff.ratelimit.limiter import Limiter, Taken
 from bff.ratelimit.policies import Policy, compile_limits
 from bff.ratelimit.redis_store import RedisStore
-from tests.support.redis import Redis, redis_server
+from tests.support.redis import Redis, patient_store, redis_server
 
 SPAWN = multiprocessing.get_context("spawn")
 # No token comes back while a test runs.
@@ -33,19 +31,6 @@ SLOW = Bucket(1_000, 36_000_000.0)
 def server() -> Iterator[Redis]:
     with redis_server() as started:
         yield started
-
-
-@asynccontextmanager
-async def running(url: str) -> AsyncIterator[RedisStore]:
-    """A store with patience, so that a busy machine does not decide a test."""
-    store = RedisStore(
-        url=url, clock=SystemClock(), random=random.Random(), emit=silent, timeout_s=30.0
-    )
-    await store.start()
-    try:
-        yield store
-    finally:
-        await store.close()
 
 
 async def take(store: RedisStore, checks: Sequence[Check]) -> Verdict:
@@ -77,7 +62,7 @@ def round_trips(server: Redis) -> int:
 @pytest.mark.parametrize("keys", [("a",), ("a", "b")], ids=["one-bucket", "two-buckets"])
 async def test_a_hot_key_costs_few_round_trips(server: Redis, keys: Sequence[str]) -> None:
     checks = [check(Bucket(10_000, 1.0, 100_000), key=key) for key in keys]
-    async with running(server.url) as store:
+    async with patient_store(server.url) as store:
         before = round_trips(server)
 
         admitted = await take_many(store, checks, 4_000)
@@ -103,7 +88,7 @@ async def test_a_leased_request_waits_for_nothing_and_asks_nothing(server: Redis
         method="m",
     )
     caller = Principal(kind="jwt", provider="idp", sub="me")
-    async with running(server.url) as store:
+    async with patient_store(server.url) as store:
         limiter = Limiter(store=store, emit=silent)
 
         def take_now() -> Taken | None:
@@ -128,10 +113,10 @@ async def test_a_leased_request_waits_for_nothing_and_asks_nothing(server: Redis
 
 @pytest.mark.rule("edge.11")
 async def test_closing_gives_back_all_that_was_not_spent(server: Redis) -> None:
-    async with running(server.url) as store:
+    async with patient_store(server.url) as store:
         first = await take_many(store, [check()], 100)
 
-    async with running(server.url) as store:
+    async with patient_store(server.url) as store:
         rest = await take_many(store, [check()], 1_100)
 
     assert first["lease"] > 0
@@ -141,7 +126,7 @@ async def test_closing_gives_back_all_that_was_not_spent(server: Redis) -> None:
 
 @pytest.mark.rule("edge.11")
 async def test_what_is_not_spent_in_a_second_goes_back(server: Redis) -> None:
-    async with running(server.url) as store:
+    async with patient_store(server.url) as store:
         admitted = await take_many(store, [check()], 100)
         (key,) = server.command("KEYS", "rl:1:p:*").decode().split("\r\n")[2::2]
 
@@ -161,7 +146,7 @@ def _hold_a_lease(url: str, pipe: Connection) -> None:
     """Take a lease, tell how many were admitted, and stay until killed."""
 
     async def run() -> None:
-        async with running(url) as store:
+        async with patient_store(url) as store:
             admitted = await take_many(store, [check()], 300)
             pipe.send((admitted.total(), admitted["lease"]))
             # The loop stands still as if stopped: nothing is given back.
@@ -179,7 +164,7 @@ async def test_a_killed_worker_takes_no_more_than_its_lease_along(server: Redis)
     child.kill()
     child.join(60)
 
-    async with running(server.url) as store:
+    async with patient_store(server.url) as store:
         left = await take_many(store, [check()], 1_000)
 
     assert leased > 0
@@ -192,7 +177,7 @@ def _hammer(
     """One worker: as many takes as it can; admitted by lease, by the store, and when the last was."""
 
     async def run() -> tuple[int, int, float]:
-        async with running(url) as store:
+        async with patient_store(url) as store:
             clock = SystemClock()
             end_s = clock.now_s() + seconds
             admitted: Counter[Source] = Counter()
@@ -233,7 +218,7 @@ def test_three_processes_with_leases_stay_below_their_bound(server: Redis) -> No
 @pytest.mark.rule("edge.11")
 async def test_a_lost_store_leaves_each_its_part_by_those_who_lived(server: Redis) -> None:
     ten = check(Bucket(10, 36_000.0))
-    async with running(server.url), running(server.url) as last:
+    async with patient_store(server.url), patient_store(server.url) as last:
         server.kill()
         verdicts = [await take(last, [ten]) for _ in range(20)]
 
@@ -243,7 +228,7 @@ async def test_a_lost_store_leaves_each_its_part_by_those_who_lived(server: Redi
 
 async def test_closing_does_not_wait_for_a_store_that_hangs(server: Redis) -> None:
     try:
-        async with asyncio.timeout(20), running(server.url) as store:
+        async with asyncio.timeout(20), patient_store(server.url) as store:
             await take_many(store, [check()], 100)
             server.freeze()
     finally:

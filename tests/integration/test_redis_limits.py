@@ -1,20 +1,17 @@
 """Limits in a real store: decided in common, bounded when it is lost, never held up by it."""
 
 import asyncio
-import multiprocessing
-import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from multiprocessing.queues import Queue
 
 import pytest
 
 from bff.core.events import Event, Noted
-from bff.core.ports import SystemClock
 from bff.ratelimit.bucket import Bucket, Check, OnStoreLoss, Verdict
 from bff.ratelimit.redis_store import RedisStore
-from tests.support.redis import Redis, redis_server
+from tests.support.limits import admitted_by_processes
+from tests.support.redis import Redis, patient_store, redis_server
 
 SLOW = Bucket(10, 36_000.0)
 
@@ -23,26 +20,6 @@ SLOW = Bucket(10, 36_000.0)
 def server() -> Iterator[Redis]:
     with redis_server() as started:
         yield started
-
-
-@asynccontextmanager
-async def running(
-    server: Redis, events: list[Event] | None = None, *, timeout_s: float = 30.0
-) -> AsyncIterator[RedisStore]:
-    """A store with patience, so that a busy machine does not decide a test."""
-    heard = [] if events is None else events
-    store = RedisStore(
-        url=server.url,
-        clock=SystemClock(),
-        random=random.Random(1),
-        emit=heard.append,
-        timeout_s=timeout_s,
-    )
-    await store.start()
-    try:
-        yield store
-    finally:
-        await store.close()
 
 
 async def take(store: RedisStore, *checks: Check) -> Verdict:
@@ -57,7 +34,7 @@ def check(
 
 @pytest.mark.rule("L2")
 async def test_a_refusal_takes_from_no_bucket(server: Redis) -> None:
-    async with running(server) as store:
+    async with patient_store(server.url) as store:
         await take(store, check("narrow", SLOW, 10))
 
         refused = await take(store, check("wide"), check("narrow"))
@@ -70,7 +47,7 @@ async def test_a_refusal_takes_from_no_bucket(server: Redis) -> None:
 
 @pytest.mark.rule("L2")
 async def test_of_a_thousand_callers_exactly_one_gets_the_last_token(server: Redis) -> None:
-    async with running(server) as store:
+    async with patient_store(server.url) as store:
         await take(store, check("k", SLOW, 9))
 
         verdicts = await asyncio.gather(*(take(store, check("k")) for _ in range(1_000)))
@@ -80,7 +57,7 @@ async def test_of_a_thousand_callers_exactly_one_gets_the_last_token(server: Red
 
 @pytest.mark.rule("edge.11")
 async def test_the_checks_of_one_loop_turn_leave_in_one_round_trip(server: Redis) -> None:
-    async with running(server) as store:
+    async with patient_store(server.url) as store:
         await take(store, check("warm"))
         before = _evalsha_calls(server)
 
@@ -98,7 +75,7 @@ def _evalsha_calls(server: Redis) -> int:
 
 @pytest.mark.rule("edge.11")
 async def test_a_refused_key_costs_no_further_round_trip(server: Redis) -> None:
-    async with running(server) as store:
+    async with patient_store(server.url) as store:
         await take(store, check("k", SLOW, 10))
         first = await take(store, check("k"))
         before = _evalsha_calls(server)
@@ -114,7 +91,7 @@ async def test_a_refused_key_costs_no_further_round_trip(server: Redis) -> None:
 async def test_keys_hold_no_identity_and_all_expire(server: Redis) -> None:
     # Full again after a minute, which no run takes to come to the end of this test.
     bucket = Bucket(10, 600.0)
-    async with running(server) as store:
+    async with patient_store(server.url) as store:
         await take(store, Check("per-caller", "per-caller|u4:mainalice", bucket))
         await take(store, Check("team", "team|4:acme", bucket, 1, "acme"))
 
@@ -133,7 +110,7 @@ async def test_keys_hold_no_identity_and_all_expire(server: Redis) -> None:
 async def test_a_flush_is_survived_with_one_burst_at_most(
     server: Redis, flush: Sequence[str]
 ) -> None:
-    async with running(server) as store:
+    async with patient_store(server.url) as store:
         before = [await take(store, check("k")) for _ in range(5)]
         server.command(*flush)
 
@@ -145,7 +122,7 @@ async def test_a_flush_is_survived_with_one_burst_at_most(
 
 
 async def test_a_foreign_value_under_a_key_counts_as_a_full_bucket(server: Redis) -> None:
-    async with running(server) as store:
+    async with patient_store(server.url) as store:
         await take(store, check("k"))
         key = server.command("KEYS", "rl:1:p:*").decode().split("\r\n")[2]
         server.command("DEL", key)
@@ -160,7 +137,7 @@ async def test_a_foreign_value_under_a_key_counts_as_a_full_bucket(server: Redis
 @pytest.mark.rule("edge.11")
 async def test_a_lost_store_is_replaced_locally_and_comes_back(server: Redis) -> None:
     events: list[Event] = []
-    async with running(server, events) as store:
+    async with patient_store(server.url, emit=events.append) as store:
         assert (await take(store, check("k", SLOW, 10))).source == "store"
         server.kill()
 
@@ -201,7 +178,7 @@ async def _wait_for(holds: Callable[[], Awaitable[bool]]) -> None:
 
 @pytest.mark.rule("edge.18")
 async def test_a_hung_store_serves_everybody(server: Redis) -> None:
-    async with running(server, timeout_s=0.005) as store:
+    async with patient_store(server.url, timeout_s=0.005) as store:
         await take(store, check("warm"))
         server.freeze()
         try:
@@ -222,7 +199,7 @@ async def test_a_hung_store_serves_everybody(server: Redis) -> None:
 async def test_a_store_that_is_not_there_is_no_reason_not_to_start(server: Redis) -> None:
     server.kill()
 
-    async with running(server) as store:
+    async with patient_store(server.url) as store:
         verdicts = [await take(store, check("k")) for _ in range(11)]
 
     assert [verdict.admitted for verdict in verdicts] == [True] * 10 + [False]
@@ -230,7 +207,7 @@ async def test_a_store_that_is_not_there_is_no_reason_not_to_start(server: Redis
 
 
 async def test_cancelled_requests_take_nothing_and_harm_no_other(server: Redis) -> None:
-    async with running(server) as store:
+    async with patient_store(server.url) as store:
         await take(store, check("warm"))
         doomed = [asyncio.ensure_future(store.submit([check("k")])) for _ in range(5)]
         others = [store.submit([check(f"o{n}")]) for n in range(5)]
@@ -251,24 +228,17 @@ def _hammer(url: str, bucket: Bucket, seconds: float, results: "Queue[list[int]]
     """
 
     async def run() -> list[int]:
-        store = RedisStore(
-            url=url,
-            clock=SystemClock(),
-            random=random.Random(),
-            emit=lambda _event: None,
-            timeout_s=30.0,
-        )
-        await store.start()
         admitted, is_empty = [], False
-        end_s = time.monotonic() + seconds  # noqa: TID251 - the child's own end
-        while time.monotonic() < end_s or not is_empty:  # noqa: TID251 - the child's own end
-            verdicts = await asyncio.gather(*(take(store, check("hot", bucket)) for _ in range(8)))
-            is_empty = is_empty or not all(verdict.admitted for verdict in verdicts)
-            now_us = time.monotonic_ns() // 1_000
-            admitted += [
-                now_us for verdict in verdicts if verdict.admitted and verdict.source == "store"
-            ]
-        await store.close()
+        async with patient_store(url) as store:
+            end_s = time.monotonic() + seconds  # noqa: TID251 - the child's own end
+            while time.monotonic() < end_s or not is_empty:  # noqa: TID251 - the child's own end
+                takes = (take(store, check("hot", bucket)) for _ in range(8))
+                verdicts = await asyncio.gather(*takes)
+                is_empty = is_empty or not all(verdict.admitted for verdict in verdicts)
+                now_us = time.monotonic_ns() // 1_000
+                admitted += [
+                    now_us for verdict in verdicts if verdict.admitted and verdict.source == "store"
+                ]
         return admitted
 
     results.put(asyncio.run(run()))
@@ -277,18 +247,7 @@ def _hammer(url: str, bucket: Bucket, seconds: float, results: "Queue[list[int]]
 @pytest.mark.rule("L1")
 def test_four_processes_together_never_exceed_burst_and_rate(server: Redis) -> None:
     bucket = Bucket(200, 1.0, 50)
-    context = multiprocessing.get_context("spawn")
-    results: Queue[list[int]] = context.Queue()
-    started_us = time.monotonic_ns() // 1_000
-    children = [
-        context.Process(target=_hammer, args=(server.url, bucket, 0.5, results)) for _ in range(4)
-    ]
-    for child in children:
-        child.start()
-    admitted = sorted(at for _ in children for at in results.get(timeout=60))
-    for child in children:
-        child.join(60)
+    admitted, window_us = admitted_by_processes(_hammer, server.url, bucket, 0.5)
 
-    window_us = admitted[-1] - started_us
     assert len(admitted) >= bucket.burst
     assert len(admitted) <= bucket.burst + window_us // bucket.token_us + 1

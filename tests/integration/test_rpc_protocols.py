@@ -11,6 +11,7 @@ from sample_services.generated.sample.orders.v1 import orders_pb2
 from sample_services.generated.sample.users.v1 import users_pb2
 from tests.conftest import ROOMY
 from tests.support.gateway import GatewayProcess
+from tests.support.rpc_frames import frame, frames
 from tests.support.samples import SampleServices
 
 CATALOG = "/sample.catalog.v1.CatalogService"
@@ -30,19 +31,6 @@ def speaking(
     changes = {**ROOMY, "transcoding": {"protocols": ["connect", "grpc_web"]}}
     with GatewayProcess(tmp_path_factory.mktemp("speaking"), shop, changes=changes) as running:
         yield running
-
-
-def frame(payload: bytes) -> bytes:
-    return b"\x00" + len(payload).to_bytes(4, "big") + payload
-
-
-def frames(body: bytes) -> list[tuple[int, bytes]]:
-    found = []
-    while body:
-        size = int.from_bytes(body[1:5], "big")
-        found.append((body[0], body[5 : 5 + size]))
-        body = body[5 + size :]
-    return found
 
 
 @pytest.mark.rule("transcoding.166")

@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import httpx
@@ -13,18 +13,6 @@ from joserfc.jwk import KeySet
 
 from sample_services.identity_grants import AUDIENCE
 from tests.support.samples import SampleServices, UserName
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[SampleServices]:
-    with SampleServices() as started:
-        yield started
-
-
-@pytest.fixture
-async def samples(running: SampleServices) -> SampleServices:
-    await running.reset()
-    return running
 
 
 async def key_set(samples: SampleServices) -> KeySet:

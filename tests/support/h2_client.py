@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import struct
 from collections.abc import Mapping
-from types import TracebackType
 from typing import Self
 
 __all__ = ["H2Stream"]
@@ -49,12 +48,7 @@ class H2Stream:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_exc: object) -> None:
         self._writer.transport.abort()
         # Gone before the test goes on: a gateway that leaves would wait for us.
         with contextlib.suppress(ConnectionError):

@@ -15,8 +15,6 @@ from typing import Any, cast
 from bff.config.load import load
 from bff.core.errors import UpstreamError
 from bff.core.events import Emit, silent
-from bff.core.exchange import Request
-from bff.core.headers import Headers
 from bff.core.ports import SystemClock, system_random
 from bff.pipeline.run import handle
 from bff.ratelimit.memory_store import MemoryStore
@@ -25,6 +23,7 @@ from bff.snapshot.parts import Parts
 from bff.snapshot.type_sources import read_sources
 from bff.wire.channel import Channel, Metadata, UnaryReply
 from tests.support.config_files import write
+from tests.support.plain_request import plain_request
 from tests.support.proto_sets import KITCHEN, compile_set
 
 __all__ = ["COOK", "Answer", "KitchenGateway"]
@@ -172,26 +171,15 @@ class KitchenGateway:
         path, _, query = rest.partition("?")
         octets = body.encode() if isinstance(body, str) else body
 
-        async def read_body(_cap_bytes: int) -> bytes:
-            return octets
-
         sent = {"content-length": str(len(octets)), **(headers or {})} if octets else headers or {}
-        now_s = self._clock.now_s()
-        request = Request(
-            method=method,
-            path=path,
+        request = plain_request(
+            method,
+            path,
             query=query.encode(),
-            headers=Headers((name.encode(), value.encode()) for name, value in sent.items()),
-            address="127.0.0.1",
+            headers=sent,
+            body=octets,
             host="kitchen",
-            scheme="http",
-            protocol="1.1",
-            request_id="request-1",
-            trace_id="0" * 31 + "1",
-            span_id="0" * 15 + "1",
-            started_s=now_s,
-            deadline_s=now_s + 5,
-            read_body=read_body,
+            now_s=self._clock.now_s(),
         )
         self.echo.forget()
         tools = self.compiled.tools

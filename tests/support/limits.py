@@ -1,7 +1,10 @@
-"""Doubles for the limiter's tests: a clock that is set by hand, and the exact model of a bucket."""
+"""For the limiter's tests: a clock that is set by hand, the exact model of a bucket, processes that take at once."""
 
+import multiprocessing
+import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from multiprocessing.queues import Queue
 
 from bff.ratelimit.bucket import Bucket, Check
 
@@ -73,3 +76,20 @@ class ModelStore:
         for check in checks:
             self.models[check.key].spend(check.bucket, check.cost, now_us)
         return True, [self.models[check.key].owed_us for check in checks]
+
+
+def admitted_by_processes(work: Callable[..., None], *args: object) -> tuple[list[int], int]:
+    """Four processes do `work(*args, results)`, each putting the times (us) of what it was admitted.
+
+    All times together, sorted, and how many microseconds lie between the start and the last.
+    """
+    context = multiprocessing.get_context("spawn")
+    results: Queue[list[int]] = context.Queue()
+    started_us = time.monotonic_ns() // 1_000
+    children = [context.Process(target=work, args=(*args, results)) for _ in range(4)]
+    for child in children:
+        child.start()
+    admitted = sorted(at for _ in children for at in results.get(timeout=60))
+    for child in children:
+        child.join(60)
+    return admitted, admitted[-1] - started_us

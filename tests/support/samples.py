@@ -28,12 +28,12 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, Self
 
 import grpc
 import httpx
 import msgspec
+import pytest
 
 from sample_services.generated.sample.catalog.v1 import catalog_pb2_grpc
 from sample_services.generated.sample.faults.v1 import faults_pb2, faults_pb2_grpc
@@ -41,7 +41,7 @@ from sample_services.generated.sample.orders.v1 import orders_pb2_grpc
 from sample_services.generated.sample.users.v1 import users_pb2_grpc
 from sample_services.identity_accounts import ACCOUNTS, CLIENTS
 
-__all__ = ["Calls", "SampleServices", "ServiceName", "UserName"]
+__all__ = ["Calls", "SampleServices", "ServiceName", "UserName", "refusal"]
 
 ServiceName = Literal["users", "catalog", "orders"]
 UserName = Literal["guest", "premium", "admin"]
@@ -114,23 +114,13 @@ class SampleServices:
         self.identity = found["identity"]
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_exc: object) -> None:
         self.stop()
 
     async def __aenter__(self) -> Self:
         return await asyncio.to_thread(self.__enter__)
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_exc: object) -> None:
         await asyncio.to_thread(self.stop)
 
     def stop(self) -> int:
@@ -308,3 +298,10 @@ def _token_form(expires_in_s: int, alg: Algorithm | None, audience: str | None) 
     if audience is not None:
         form["audience"] = audience
     return form
+
+
+async def refusal(call: Any) -> grpc.aio.AioRpcError:
+    """How a call that must fail ends."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    return caught.value

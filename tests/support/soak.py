@@ -7,15 +7,12 @@ share the process, so what is left at the end of either is seen.
 import argparse
 import asyncio
 import gc
-import os
 import random
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, cast
 
-import msgspec
 import uvloop
 from msgspec import Struct
 
@@ -40,6 +37,7 @@ from bff.wire.http2.lane import LaneChannel
 from bff.wire.http2.stream import Stream
 from tests.support.h2_server import GRPC, OK, data, grpc_message, headers
 from tests.support.lane import CLOCK, PATH
+from tests.support.soaking import print_figures, spend, there_now
 
 __all__ = ["Figures", "soak"]
 
@@ -151,17 +149,17 @@ async def soak(calls: int, *, seed: int = 5, at_once: int = _AT_ONCE) -> Figures
     ends: Counter[str] = Counter()
     numbers = iter(range(calls))
     await _spend(lane, numbers, calls // 10, at_once, ends, chance)
-    before = _there()
+    before, streams_before = there_now(), _streams()
     await _spend(lane, numbers, calls, at_once, ends, chance)
-    after = _there()
+    after = there_now()
     figures = Figures(
         calls=calls,
         ends=dict(ends),
         crossed=ends["crossed"],
-        tasks=(before[0], after[0]),
-        files=(before[1], after[1]),
-        rss_kib=(before[2], after[2]),
-        streams=(before[3], after[3]),
+        tasks=(before.tasks, after.tasks),
+        files=(before.files, after.files),
+        rss_kib=(before.rss_kib, after.rss_kib),
+        streams=(streams_before, _streams()),
         open_calls=lane.open_calls,
         connections=lane.connections,
         seconds=round(CLOCK.now_s() - began_s, 1),
@@ -182,15 +180,7 @@ async def _spend(
     chance: random.Random,
 ) -> None:
     """At most so many of the calls; returns when the lane is quiet."""
-    left = most
-
-    async def caller() -> None:
-        nonlocal left
-        while left > 0 and (number := next(numbers, None)) is not None:
-            left -= 1
-            ends[await _one(lane, number, chance)] += 1
-
-    await asyncio.gather(*(caller() for _ in range(at_once)))
+    await spend(numbers, most, lambda number: _one(lane, number, chance), ends, at_once=at_once)
     # What the limit of resets kept unheard runs out.
     async with asyncio.timeout(_CALL_S):
         while lane.open_calls:
@@ -223,13 +213,9 @@ async def _ask(lane: LaneChannel, asked: bytes) -> str:
     return "ok" if own else "crossed"
 
 
-def _there() -> tuple[int, int, int, int]:
-    """Tasks, open files, KiB of memory and streams of the lane, after a collection."""
-    gc.collect()
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    files = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - names alone are wanted
-    streams = sum(type(one) is Stream for one in gc.get_objects())
-    return len(asyncio.all_tasks()), files, pages * os.sysconf("SC_PAGE_SIZE") // 1024, streams
+def _streams() -> int:
+    """Streams of the lane that are still known to anybody."""
+    return sum(type(one) is Stream for one in gc.get_objects())
 
 
 def main() -> int:
@@ -239,7 +225,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=5)
     given = parser.parse_args()
     figures: Any = uvloop.run(soak(given.calls, seed=given.seed))
-    print(msgspec.json.format(msgspec.json.encode(figures), indent=2).decode())
+    print_figures(figures)
     is_sound = not figures.crossed and not figures.open_calls
     is_clean = figures.tasks[0] == figures.tasks[1] and figures.streams[1] < figures.streams[0] + 10
     return 0 if is_sound and is_clean else 1

@@ -19,7 +19,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import uvloop
 from msgspec import Struct
 
@@ -27,6 +26,7 @@ from tests.support.gateway import GatewayProcess
 from tests.support.h2_server import H2Server, Peer, reply
 from tests.support.lane import CLOCK
 from tests.support.proto_sets import compile_set
+from tests.support.soaking import print_figures, rss_kib
 
 __all__ = ["PostFigures", "soak_posts"]
 
@@ -77,7 +77,7 @@ async def soak_posts(
             files = await _settled(gateway, _files_of(gateway))
             await _spend(port, numbers, requests // 10, at_once, ends, chance)
             await _settled(gateway, files)
-            before_kib = _rss_kib(gateway)
+            before_kib = rss_kib(gateway.family())
             await _spend(port, numbers, requests, at_once, ends, chance)
             after = await _settled(gateway, files)
             figures = PostFigures(
@@ -85,7 +85,7 @@ async def soak_posts(
                 ends=dict(ends),
                 crossed=ends["crossed"],
                 files=(files, after),
-                rss_kib=(before_kib, _rss_kib(gateway)),
+                rss_kib=(before_kib, rss_kib(gateway.family())),
                 seconds=round(CLOCK.now_s() - began_s, 1),
             )
         finally:
@@ -217,12 +217,6 @@ def _files_of(gateway: GatewayProcess) -> int:
     return count
 
 
-def _rss_kib(gateway: GatewayProcess) -> int:
-    """Of the gateway and its workers together."""
-    pages = sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in gateway.family())
-    return pages * os.sysconf("SC_PAGE_SIZE") // 1024
-
-
 async def _settled(gateway: GatewayProcess, files: int) -> int:
     """The open files, once they are no more than these; or what they are after half a minute."""
     until_s = CLOCK.now_s() + _QUIET_S
@@ -239,7 +233,7 @@ def main() -> int:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         figures = uvloop.run(soak_posts(given.requests, Path(folder), seed=given.seed))
-    print(msgspec.json.format(msgspec.json.encode(figures), indent=2).decode())
+    print_figures(figures)
     is_sound = set(figures.ends) <= {"ok", "left"} and figures.files[1] <= figures.files[0]
     return 0 if is_sound and figures.rss_kib[1] - figures.rss_kib[0] < _GROWTH_KIB else 1
 

@@ -6,23 +6,20 @@ of its own, so that the memory which is looked at is the channel's alone.
 
 import argparse
 import asyncio
-import gc
-import os
 import random
 import sys
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import grpc
 import grpc.aio
-import msgspec
 from msgspec import Struct
 
 from bff.wire.grpcio import GrpcioChannel
 from tests.support.lane import CLOCK
+from tests.support.soaking import print_figures, spend, there_now
 
 __all__ = ["StreamFigures", "soak_streams"]
 
@@ -111,9 +108,9 @@ async def soak_streams(streams: int, *, seed: int = 5, at_once: int = _AT_ONCE) 
     async with _service() as address:
         channel = GrpcioChannel(address, tls=None, authority=None, clock=CLOCK)
         await _spend(channel, numbers, streams // 10, at_once, ends, chance)
-        before = _there()
+        before = there_now()
         await _spend(channel, numbers, streams, at_once, ends, chance)
-        after = _there()
+        after = there_now()
         open_calls = channel.open_calls
         await channel.close()
     return StreamFigures(
@@ -121,9 +118,9 @@ async def soak_streams(streams: int, *, seed: int = 5, at_once: int = _AT_ONCE) 
         ends=dict(ends),
         crossed=ends["crossed"],
         open_calls=open_calls,
-        tasks=(before[0], after[0]),
-        files=(before[1], after[1]),
-        rss_kib=(before[2], after[2]),
+        tasks=(before.tasks, after.tasks),
+        files=(before.files, after.files),
+        rss_kib=(before.rss_kib, after.rss_kib),
         seconds=round(CLOCK.now_s() - began_s, 1),
     )
 
@@ -137,15 +134,7 @@ async def _spend(
     chance: random.Random,
 ) -> None:
     """At most so many of the streams; returns when the core has let go of all of them."""
-    left = most
-
-    async def caller() -> None:
-        nonlocal left
-        while left > 0 and (number := next(numbers, None)) is not None:
-            left -= 1
-            ends[await _one(channel, number, chance)] += 1
-
-    await asyncio.gather(*(caller() for _ in range(at_once)))
+    await spend(numbers, most, lambda number: _one(channel, number, chance), ends, at_once=at_once)
     async with asyncio.timeout(_CALL_S):
         while channel.open_calls:
             # A stream more is a turn in which the core says what it has let go of.
@@ -184,14 +173,6 @@ async def _said(asked: bytes, count: int) -> AsyncGenerator[bytes, None]:
         yield asked
 
 
-def _there() -> tuple[int, int, int]:
-    """Tasks, open files and KiB of memory, after a collection."""
-    gc.collect()
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    files = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - names alone are wanted
-    return len(asyncio.all_tasks()), files, pages * os.sysconf("SC_PAGE_SIZE") // 1024
-
-
 def main() -> int:
     """Print the figures; 1 if something was left, or a message went astray."""
     parser = argparse.ArgumentParser(
@@ -205,7 +186,7 @@ def main() -> int:
         asyncio.run(_serve())
         return 0
     figures = asyncio.run(soak_streams(given.streams, seed=given.seed))
-    print(msgspec.json.format(msgspec.json.encode(figures), indent=2).decode())
+    print_figures(figures)
     is_sound = not figures.crossed and not figures.open_calls
     return 0 if is_sound and figures.tasks[0] == figures.tasks[1] else 1
 

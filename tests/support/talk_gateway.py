@@ -8,7 +8,6 @@ For what only a look from inside can tell: tasks that are left, and what is said
 
 import asyncio
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import uvicorn
@@ -135,12 +134,7 @@ class TalkGateway:
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_exc: object) -> None:
         self._server.close()
         for connection in list(self._state.connections):
             connection.transport.abort()

@@ -14,7 +14,6 @@ cancelled just as that of one that was ended, and they would be done before they
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Any, Self
 
 import grpc
@@ -71,12 +70,7 @@ class Talker:
         await self._server.start()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_exc: object) -> None:
         await self._server.stop(None)
 
     async def until(self, fact: Callable[[], bool], *, within_s: float = 30.0) -> None:

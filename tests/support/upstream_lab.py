@@ -9,11 +9,9 @@ async with UpstreamLab() as lab:
 import asyncio
 import datetime as dt
 import inspect
-import struct
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Any, Self
 
 import grpc
@@ -24,15 +22,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from bff.core.status import Code
+from bff.wire.http2.frames import HEADERS, PREFACE, settings_frame
 
 __all__ = [
-    "H2_SETTINGS",
     "RawPeer",
     "Seen",
     "Step",
     "UpstreamLab",
-    "h2_frame",
-    "h2_headers",
     "refused_address",
     "self_signed",
 ]
@@ -142,12 +138,7 @@ class UpstreamLab:
         await self.start()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_exc: object) -> None:
         await self.stop()
 
     def _changed(self) -> None:
@@ -275,7 +266,7 @@ class RawPeer:
             if self._answer is None:
                 return
             if self._after_request:
-                writer.write(H2_SETTINGS)
+                writer.write(settings_frame())
                 await _read_headers_frame(reader)
             writer.write(self._answer)
             await writer.drain()
@@ -291,12 +282,7 @@ class RawPeer:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_exc: object) -> None:
         assert self._server is not None
         self._server.close()
         for writer in tuple(self._writers):
@@ -305,28 +291,12 @@ class RawPeer:
 
 
 async def _read_headers_frame(reader: asyncio.StreamReader) -> None:
-    await reader.readexactly(24)  # the client's preface (RFC 9113 3.4)
+    await reader.readexactly(len(PREFACE))
     while True:
         head = await reader.readexactly(9)
         await reader.readexactly(int.from_bytes(head[:3]))
-        if head[3] == 1:
+        if head[3] == HEADERS:
             return
-
-
-def h2_frame(kind: int, flags: int, stream_id: int, payload: bytes = b"") -> bytes:
-    """One HTTP/2 frame (RFC 9113 4.1)."""
-    return len(payload).to_bytes(3) + struct.pack(">BBI", kind, flags, stream_id) + payload
-
-
-def h2_headers(*pairs: tuple[bytes, bytes], end: bool = False, stream_id: int = 1) -> bytes:
-    """A HEADERS frame of literals without indexing (RFC 7541 6.2.2); names and values < 127 bytes."""
-    block = b"".join(
-        b"\0" + bytes([len(name)]) + name + bytes([len(value)]) + value for name, value in pairs
-    )
-    return h2_frame(1, 5 if end else 4, stream_id, block)
-
-
-H2_SETTINGS = h2_frame(4, 0, 0)
 
 
 async def refused_address() -> str:

@@ -7,7 +7,6 @@ messages, by google.protobuf, which shares no code with the gateway.
 import base64
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from types import TracebackType
 from typing import Any, Self
 
 import grpc
@@ -152,12 +151,7 @@ class VectorKitchen:
         self._server.start()
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_exc: object) -> None:
         self._server.stop(None).wait(_GUARD_S)
         self._threads.shutdown()
 

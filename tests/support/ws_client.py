@@ -11,7 +11,6 @@ import json
 import os
 import struct
 from collections.abc import Mapping
-from types import TracebackType
 from typing import Any, Self
 
 __all__ = ["BINARY", "CLOSE", "PING", "PONG", "TEXT", "WsClient"]
@@ -70,12 +69,7 @@ class WsClient:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_exc: object) -> None:
         self.leave()
 
     def leave(self) -> None:

@@ -6,10 +6,10 @@ import pytest
 
 from bff.core.errors import GatewayError
 from bff.core.exchange import ANONYMOUS, Inputs, Permit, Request, Ticket
-from bff.core.headers import Headers
 from bff.pipeline.calls import Bound
 from bff.pipeline.crossing import Inward
 from bff.wire.channel import UnaryReply
+from tests.support.plain_request import plain_request
 
 CAP_BYTES = 1_000
 
@@ -42,27 +42,8 @@ def a_call(stack: Stack) -> Bound:
     )
 
 
-async def _no_body(_cap_bytes: int) -> bytes:
-    return b""
-
-
 def a_request(note: bytes = b"") -> Request:
-    request = Request(
-        method="GET",
-        path="/a",
-        query=b"",
-        headers=Headers([(b"x-note", note)] if note else []),
-        address="127.0.0.1",
-        host="gateway",
-        scheme="http",
-        protocol="1.1",
-        request_id="request-1",
-        trace_id="0" * 31 + "1",
-        span_id="0" * 15 + "1",
-        started_s=0.0,
-        deadline_s=5.0,
-        read_body=_no_body,
-    )
+    request = plain_request(headers={"x-note": note.decode()} if note else None)
     request.headers_bytes = len(note)
     return request
 

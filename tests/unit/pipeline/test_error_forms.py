@@ -11,11 +11,11 @@ from google.rpc import error_details_pb2, status_pb2
 from bff.cli.offline import compile_offline
 from bff.core.errors import ClientError, GatewayError, LimitedError, UpstreamError, Violation
 from bff.core.exchange import Request
-from bff.core.headers import Headers
 from bff.core.status import Code
 from bff.pipeline.respond import bug_reply, error_reply, error_text, json_pointer
 from bff.pipeline.route import Tools
 from tests.support.config_files import write
+from tests.support.plain_request import plain_request
 
 
 @pytest.fixture(scope="module")
@@ -25,28 +25,8 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Tools:
     return compile_offline(write(tmp_path_factory.mktemp("m"), {"gateway.yaml": text}))[1].tools
 
 
-async def _no_body(_cap_bytes: int) -> bytes:
-    return b""
-
-
 def a_request(form: str, accept: str = "", *, routed: bool = True) -> Request:
-    headers = Headers([(b"accept", accept.encode())] if accept else [])
-    request = Request(
-        method="GET",
-        path="/a",
-        query=b"",
-        headers=headers,
-        address="127.0.0.1",
-        host="gateway",
-        scheme="http",
-        protocol="1.1",
-        request_id="request-1",
-        trace_id="0" * 31 + "1",
-        span_id="0" * 15 + "1",
-        started_s=0.0,
-        deadline_s=5.0,
-        read_body=_no_body,
-    )
+    request = plain_request(headers={"accept": accept} if accept else None)
     request.route_id = "shop.Get" if routed else ""
     request.error_form = form
     return request

@@ -8,10 +8,10 @@ import pytest
 
 from bff.core.errors import ClientError, DeniedError
 from bff.core.exchange import ANONYMOUS, Inputs, Permit, Request, Ticket
-from bff.core.headers import Headers
 from bff.gql.documents import DocumentCache
 from bff.gql.limits import Caps
 from bff.pipeline.graphql import GraphqlFront, GraphqlWork
+from tests.support.plain_request import plain_request
 from tests.support.shop_graphql import schema_of
 
 TICKET = Ticket(Permit(ANONYMOUS))
@@ -39,25 +39,13 @@ def work(*, is_get: bool) -> GraphqlWork:
 
 
 def a_request(query: bytes = b"", body: bytes = b"", **headers: str) -> Request:
-    async def read_body(_cap_bytes: int) -> bytes:
-        return body
-
-    sent = {"content-type": "application/json", **headers}
-    return Request(
-        method="GET" if query else "POST",
-        path="/graphql",
+    return plain_request(
+        "GET" if query else "POST",
+        "/graphql",
         query=query,
-        headers=Headers((name.encode(), text.encode()) for name, text in sent.items()),
-        address="127.0.0.1",
+        headers={"content-type": "application/json", **headers},
+        body=body,
         host="shop.example:8080",
-        scheme="http",
-        protocol="1.1",
-        request_id="request-1",
-        trace_id="0" * 31 + "1",
-        span_id="0" * 15 + "1",
-        started_s=0.0,
-        deadline_s=5.0,
-        read_body=read_body,
     )
 
 

@@ -19,13 +19,13 @@ from bff.core.errors import (
     UpstreamError,
     Violation,
 )
-from bff.core.exchange import Reply, Request
-from bff.core.headers import Headers
+from bff.core.exchange import Reply
 from bff.core.status import HTTP_OF_CODE, MASKED_CODES, REASONS, Code
 from bff.pipeline.connect import ConnectCall
 from bff.pipeline.respond import bug_reply, error_reply, error_tree
 from bff.pipeline.route import Tools
 from tests.support.config_files import write
+from tests.support.plain_request import plain_request
 
 SECRET = "10.1.2.3:5432 password=hunter2"
 
@@ -35,29 +35,6 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Tools:
     protos = Path(__file__).parents[3] / "protos"
     text = f"gateway: {{name: shop, domain: api.example.com, protos: [{protos}]}}"
     return compile_offline(write(tmp_path_factory.mktemp("m"), {"gateway.yaml": text}))[1].tools
-
-
-async def _no_body(_cap_bytes: int) -> bytes:
-    return b""
-
-
-def a_request() -> Request:
-    return Request(
-        method="GET",
-        path="/a",
-        query=b"",
-        headers=Headers(),
-        address="127.0.0.1",
-        host="gateway",
-        scheme="http",
-        protocol="1.1",
-        request_id="request-1",
-        trace_id="0" * 31 + "1",
-        span_id="0" * 15 + "1",
-        started_s=0.0,
-        deadline_s=5.0,
-        read_body=_no_body,
-    )
 
 
 def packed(*details: Message, code: Code, message: str = "hidden") -> bytes:
@@ -83,7 +60,7 @@ def kinds(error: Any) -> list[str]:
 @pytest.mark.parametrize("reason", [r for r, row in REASONS.items() if row.status >= 400])
 def test_every_reason_has_the_one_form(tools: Tools, reason: str) -> None:
     """code is the HTTP number, status the gRPC name; reason, domain and request id are always there."""
-    reply = error_reply(GatewayError(reason), a_request(), tools)
+    reply = error_reply(GatewayError(reason), plain_request(), tools)
 
     error = body(reply)
     row = REASONS[reason]
@@ -113,7 +90,7 @@ def test_a_services_words_are_shown_for_client_codes_alone(tools: Tools, code: C
         details_bin=packed(info, debug, help_, code=code, message=SECRET),
     )
 
-    reply = error_reply(error, a_request(), tools)
+    reply = error_reply(error, plain_request(), tools)
 
     shown = body(reply)
     assert reply.status == HTTP_OF_CODE[code]
@@ -134,7 +111,7 @@ def test_a_faulty_wire_shows_nothing_of_itself(tools: Tools) -> None:
         "UPSTREAM_UNAVAILABLE", code=Code.NOT_FOUND, origin="wire", message=SECRET, detail=SECRET
     )
 
-    reply = error_reply(error, a_request(), tools)
+    reply = error_reply(error, plain_request(), tools)
 
     assert SECRET.encode() not in reply.body
 
@@ -145,7 +122,7 @@ def test_words_of_a_service_are_cleaned_and_cut(tools: Tools) -> None:
         "NOT_FOUND", code=Code.NOT_FOUND, message="no\x00 such\r\n\x1b[31m thing" + "x" * 5_000
     )
 
-    shown = error_tree(error, a_request(), tools)["message"]
+    shown = error_tree(error, plain_request(), tools)["message"]
 
     assert shown.startswith("no such[31m thingxxx")
     assert len(shown) == 1024
@@ -159,8 +136,8 @@ def test_words_in_any_script_stay_whole(tools: Tools) -> None:
     spaced = UpstreamError("NOT_FOUND", code=Code.NOT_FOUND, message=words + "\u202e\u2028\x85")
     long = UpstreamError("NOT_FOUND", code=Code.NOT_FOUND, message="a" + "\u00e9" * 1024)
 
-    assert error_tree(spaced, a_request(), tools)["message"] == words
-    assert error_tree(long, a_request(), tools)["message"] == "a" + "\u00e9" * 511
+    assert error_tree(spaced, plain_request(), tools)["message"] == words
+    assert error_tree(long, plain_request(), tools)["message"] == "a" + "\u00e9" * 511
 
 
 @pytest.mark.rule("transcoding.151")
@@ -172,7 +149,7 @@ def test_words_in_any_script_stay_whole(tools: Tools) -> None:
 def test_details_that_do_not_agree_are_left_out(tools: Tools, details: bytes) -> None:
     error = UpstreamError("NOT_FOUND", code=Code.NOT_FOUND, message="gone", details_bin=details)
 
-    shown = error_tree(error, a_request(), tools)
+    shown = error_tree(error, plain_request(), tools)
 
     assert shown["message"] == "gone"
     assert shown["details"][0]["reason"] == "NOT_FOUND"
@@ -184,7 +161,7 @@ def test_a_detail_of_an_unknown_type_stays_as_octets(tools: Tools) -> None:
     status.details.append(AnyMessage(type_url="type.googleapis.com/own.Thing", value=b"\x01\x02"))
     error = UpstreamError("NOT_FOUND", code=Code.NOT_FOUND, details_bin=status.SerializeToString())
 
-    details = error_tree(error, a_request(), tools)["details"]
+    details = error_tree(error, plain_request(), tools)["details"]
 
     assert {"@type": "type.googleapis.com/own.Thing", "value": "AQI="} in details
 
@@ -195,7 +172,7 @@ def test_a_detail_without_a_type_is_nothing(tools: Tools) -> None:
     status.details.extend([AnyMessage(), AnyMessage(type_url="x/", value=b"\1")])
     error = UpstreamError("NOT_FOUND", code=Code.NOT_FOUND, details_bin=status.SerializeToString())
 
-    assert kinds(error_tree(error, a_request(), tools)) == ["ErrorInfo", "RequestInfo"]
+    assert kinds(error_tree(error, plain_request(), tools)) == ["ErrorInfo", "RequestInfo"]
 
 
 @pytest.mark.rule("transcoding.149", "transcoding.159")
@@ -206,7 +183,7 @@ def test_the_id_of_the_request_is_the_gateways(tools: Tools) -> None:
         "NOT_FOUND", code=Code.NOT_FOUND, details_bin=packed(theirs, code=Code.NOT_FOUND)
     )
 
-    reply = error_reply(error, a_request(), tools)
+    reply = error_reply(error, plain_request(), tools)
 
     shown = [d for d in body(reply)["details"] if d["@type"].endswith(".RequestInfo")]
     assert [detail["requestId"] for detail in shown] == ["request-1"]
@@ -221,7 +198,7 @@ def test_each_type_of_detail_stands_once_whatever_host_names_it(tools: Tools) ->
         status.details.append(AnyMessage(type_url=f"{host}/google.rpc.ErrorInfo", value=info))
     error = UpstreamError("NOT_FOUND", code=Code.NOT_FOUND, details_bin=status.SerializeToString())
 
-    shown = error_tree(error, a_request(), tools)
+    shown = error_tree(error, plain_request(), tools)
 
     assert kinds(shown) == ["ErrorInfo", "RequestInfo"]
     assert shown["details"][0]["reason"] == "FIRST"
@@ -245,7 +222,7 @@ def test_a_wait_that_a_service_asks_for_is_retry_after(
     retry.retry_delay.FromNanoseconds(int(seconds * 1e9))
     error = UpstreamError(code.name, code=code, details_bin=packed(retry, code=code))
 
-    reply = error_reply(error, a_request(), tools)
+    reply = error_reply(error, plain_request(), tools)
 
     assert dict(reply.headers).get(b"retry-after") == shown
     assert kinds(body(reply)).count("RetryInfo") == 1
@@ -258,7 +235,7 @@ def test_a_services_401_has_a_challenge_of_the_gateway(tools: Tools) -> None:
         "UNAUTHENTICATED", code=Code.UNAUTHENTICATED, message='Basic realm="x"\r\nx-evil: 1'
     )
 
-    reply = error_reply(error, a_request(), tools)
+    reply = error_reply(error, plain_request(), tools)
 
     assert reply.status == 401
     challenges = [value for name, value in reply.headers if name == b"www-authenticate"]
@@ -269,7 +246,7 @@ def test_a_services_401_has_a_challenge_of_the_gateway(tools: Tools) -> None:
 def test_a_401_of_ours_keeps_the_one_challenge_of_its_cause(tools: Tools) -> None:
     own = (b"www-authenticate", b'Bearer realm="shop", error="invalid_token"')
 
-    reply = error_reply(DeniedError("TOKEN_INVALID", headers=(own,)), a_request(), tools)
+    reply = error_reply(DeniedError("TOKEN_INVALID", headers=(own,)), plain_request(), tools)
 
     assert [pair for pair in reply.headers if pair[0] == b"www-authenticate"] == [own]
 
@@ -278,7 +255,7 @@ def test_a_401_of_ours_keeps_the_one_challenge_of_its_cause(tools: Tools) -> Non
 def test_an_answer_that_is_too_large_is_internal(tools: Tools) -> None:
     error = UpstreamError("REPLY_TOO_LARGE", code=Code.RESOURCE_EXHAUSTED, origin="wire")
 
-    shown = error_tree(error, a_request(), tools)
+    shown = error_tree(error, plain_request(), tools)
 
     assert (shown["code"], shown["status"]) == (502, "INTERNAL")
 
@@ -287,8 +264,8 @@ def test_violations_and_waits_become_details(tools: Tools) -> None:
     wrong = ClientError("INVALID_FIELD", violations=(Violation("a.b", "is no number"),))
     limited = LimitedError("RATE_LIMITED", retry_after_s=2.1)
 
-    shown = error_tree(wrong, a_request(), tools)["details"]
-    reply = error_reply(limited, a_request(), tools)
+    shown = error_tree(wrong, plain_request(), tools)["details"]
+    reply = error_reply(limited, plain_request(), tools)
 
     assert shown[1]["fieldViolations"] == [{"field": "a.b", "description": "is no number"}]
     assert dict(reply.headers)[b"retry-after"] == b"3"
@@ -296,14 +273,14 @@ def test_violations_and_waits_become_details(tools: Tools) -> None:
 
 
 def test_details_for_the_log_never_reach_the_client(tools: Tools) -> None:
-    reply = error_reply(GatewayError("INTERNAL", detail=SECRET), a_request(), tools)
+    reply = error_reply(GatewayError("INTERNAL", detail=SECRET), plain_request(), tools)
 
     assert SECRET.encode() not in reply.body
 
 
 @pytest.mark.rule("transcoding.159")
 def test_an_error_that_cannot_be_written_is_a_constant_one(tools: Tools) -> None:
-    request = a_request()
+    request = plain_request()
     fields = ((b"allow", b"GET"),)
 
     reply = error_reply(ClientError("NO_ROUTE", "\ud800", headers=fields), request, tools)
@@ -315,7 +292,7 @@ def test_an_error_that_cannot_be_written_is_a_constant_one(tools: Tools) -> None
 
 @pytest.mark.rule("transcoding.159", "transcoding.166")
 def test_an_error_that_connect_cannot_write_is_a_constant_one(tools: Tools) -> None:
-    request = a_request()
+    request = plain_request()
     request.route_id = "rpc"
     tools = structs.replace(tools, speakers={"rpc": ConnectCall("proto").error})
 
@@ -326,7 +303,7 @@ def test_an_error_that_connect_cannot_write_is_a_constant_one(tools: Tools) -> N
 
 
 def test_a_bug_shows_nothing_but_itself(tools: Tools) -> None:
-    request = a_request()
+    request = plain_request()
 
     reply = bug_reply(request, tools)
 
@@ -336,7 +313,7 @@ def test_a_bug_shows_nothing_but_itself(tools: Tools) -> None:
 
 def test_rate_limit_fields_stand_on_errors_of_later_stages_once(tools: Tools) -> None:
     """A refusal by the limiter brings its own; they must not stand twice."""
-    request = a_request()
+    request = plain_request()
     request.ticket_headers = ((b"ratelimit", b'"p";r=1'),)
     own = ((b"ratelimit", b'"p";r=0'),)
 
