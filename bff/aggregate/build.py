@@ -125,7 +125,6 @@ class _Builder:
             deadline_s=deadline_s,
             status=status,
             problems_key=problems_key,
-            calls_worst=sum(_calls_worst(draft.join) for draft in drafts),
         )
         return plan, []
 
@@ -233,9 +232,3 @@ class _Builder:
             from_inputs=not draft.waits_for,
             places=places_of(spec.name, shown, self._scope.attachments),
         )
-
-
-def _calls_worst(join: Join | None) -> int:
-    if join is None:
-        return 1
-    return -(-join.max_keys // join.max_batch) if join.batch else join.max_keys

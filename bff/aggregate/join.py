@@ -22,7 +22,6 @@ __all__ = ["JoinRun", "attached_scope", "keys_of"]
 
 # One call of the join's operation with this request tree.
 CallOnce = Callable[[dict[str, Json]], Awaitable[Json]]
-_NO_KEYS: tuple[Key, ...] = ()
 
 
 def keys_of(join: Join, scope: Mapping[str, Json]) -> list[Key]:

@@ -99,8 +99,6 @@ class RequiredSourceError(GatewayError):
     the client cannot mend it (502).
     """
 
-    blame = "upstream"
-
     def __init__(self, cause: GatewayError, *, status: int, code: Code, public: str) -> None:
         super().__init__(
             cause.reason,

@@ -137,8 +137,8 @@ class Spread(Struct, frozen=True):
 class Plan(Struct, frozen=True, kw_only=True):
     """A whole aggregate. `sources` stand in the declared order.
 
-    `attachments` are all there are, in the order in which they apply. `calls_worst` is the largest
-    number of calls that one request can make. `problems_key` is None where only the header tells.
+    `attachments` are all there are, in the order in which they apply. `problems_key` is
+    None where only the header tells.
     """
 
     sources: tuple[Source, ...]
@@ -147,7 +147,6 @@ class Plan(Struct, frozen=True, kw_only=True):
     deadline_s: float
     status: int = 200
     problems_key: str | None = "problems"
-    calls_worst: int = 0
 
     @property
     def reserve_s(self) -> float:

@@ -14,7 +14,7 @@ from bff.core.errors import ClientError, DeniedError, GatewayError
 from bff.core.events import Emit, Noted, silent
 from bff.core.exchange import Json, Principal
 
-__all__ = ["AUTH_SAMPLE", "Access", "AccessRules", "compile_access", "principal_view"]
+__all__ = ["Access", "AccessRules", "compile_access", "principal_view"]
 
 Tree = Mapping[str, Json]
 Scope = Callable[[], Tree]
@@ -62,19 +62,6 @@ def principal_view(principal: Principal) -> dict[str, Json]:
         "claims": dict(principal.claims),
     }
 
-
-# What a dry run of a condition may assume `auth` to look like.
-AUTH_SAMPLE: Final[Mapping[str, Json]] = principal_view(
-    Principal(
-        kind="jwt",
-        sub="s",
-        tenant="t",
-        client_id="c",
-        scopes=frozenset({"s"}),
-        roles=frozenset({"r"}),
-        tier="t",
-    )
-)
 
 _EMPTY: Final[Tree] = {}
 

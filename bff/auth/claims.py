@@ -40,7 +40,7 @@ class ClaimRules(Struct, frozen=True, kw_only=True):
 
 def read_claims(claims: Mapping[str, Json], rules: ClaimRules, *, unix_s: float) -> Principal:
     """The Principal of these claims at `unix_s`. Raises TokenFault naming the check that failed."""
-    expires, issued = _lifetime(claims, rules, unix_s)
+    expires = _expiry(claims, rules, unix_s)
     _check_audience(claims.get("aud"), rules.audience)
     sub = claims.get("sub")
     if not isinstance(sub, str) or not _is_name(sub):
@@ -60,13 +60,12 @@ def read_claims(claims: Mapping[str, Json], rules: ClaimRules, *, unix_s: float)
         roles=_roles(claims.get(rules.roles)),
         tier=_tier(claims, rules),
         claims=claims if rules.keep is None else _only(claims, rules.keep),
-        issued_unix_s=issued,
         expires_unix_s=expires,
         provider=rules.provider,
     )
 
 
-def _lifetime(claims: Mapping[str, Json], rules: ClaimRules, unix_s: float) -> tuple[float, float]:
+def _expiry(claims: Mapping[str, Json], rules: ClaimRules, unix_s: float) -> float:
     expires = _seconds(claims.get("exp"))
     if expires is None or not 1 <= expires <= _LATEST:
         raise TokenFault("exp is missing or no time")
@@ -84,7 +83,7 @@ def _lifetime(claims: Mapping[str, Json], rules: ClaimRules, unix_s: float) -> t
     issued = float(claims.get("iat", 0.0))
     if expires - (issued if "iat" in claims else unix_s) > LIFETIME_S:
         raise TokenFault("token lives longer than 24 h")
-    return expires + rules.exp_skew_s, issued
+    return expires + rules.exp_skew_s
 
 
 def _seconds(value: Json) -> float | None:

@@ -5,7 +5,6 @@ from collections.abc import Callable
 
 __all__ = [
     "TIMEOUT_FIELDS",
-    "grpc_timeout_text",
     "left_s",
     "parse_connect_timeout",
     "parse_grpc_timeout",
@@ -21,19 +20,6 @@ _SECONDS = re.compile(r"[0-9]{1,8}(?:\.[0-9]{1,9})?")
 def left_s(deadline_s: float, now_s: float) -> float:
     """Seconds until the deadline; never negative."""
     return max(0.0, deadline_s - now_s)
-
-
-def grpc_timeout_text(seconds: float) -> str:
-    """`grpc-timeout` for what is left, rounded down to milliseconds, at most 8 digits.
-
-    Raises ValueError below 1 ms: such a call must not be sent.
-    """
-    milliseconds = int(seconds * 1000)
-    if milliseconds < 1:
-        raise ValueError("less than 1 ms is left")
-    return (
-        f"{milliseconds}m" if milliseconds < 10**8 else f"{min(milliseconds // 1000, 10**8 - 1)}S"
-    )
 
 
 def parse_grpc_timeout(text: str) -> float | None:

@@ -4,7 +4,7 @@ Foreign exceptions are translated into these where they enter. `pipeline.respond
 into replies.
 """
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from msgspec import Struct
 
@@ -46,8 +46,6 @@ class GatewayError(Exception):
     replaces the sentence; `detail` is for the log only. `metadata` goes into ErrorInfo,
     `headers` onto the reply.
     """
-
-    blame: ClassVar[Literal["client", "upstream", "gateway"]] = "gateway"
 
     def __init__(
         self,
@@ -104,19 +102,13 @@ class GatewayError(Exception):
 class ClientError(GatewayError):
     """The request itself is at fault (4xx); sending it again changes nothing."""
 
-    blame = "client"
-
 
 class DeniedError(GatewayError):
     """Who asks is not known, or may not (401, 403)."""
 
-    blame = "client"
-
 
 class LimitedError(GatewayError):
     """The caller has spent its tokens (429), or the limiter cannot answer (503)."""
-
-    blame = "client"
 
 
 class UpstreamError(GatewayError):
@@ -126,8 +118,6 @@ class UpstreamError(GatewayError):
     code's text may be shown), `details_bin` the undecoded `grpc-status-details-bin`, `upstream` the
     mapping's name of the service.
     """
-
-    blame = "upstream"
 
     def __init__(
         self,

@@ -69,17 +69,11 @@ class Principal(Struct, frozen=True, kw_only=True):
     roles: frozenset[str] = frozenset()
     tier: str = ""
     claims: Mapping[str, Json] = {}
-    issued_unix_s: float = 0.0
     expires_unix_s: float = 0.0
     # Which credential it was, for buckets and logs: an API key's id, a token's issuer. Never a secret.
     key_id: str = ""
     provider: str = ""
     memo: Memo = field(default_factory=Memo)
-
-    @property
-    def is_anonymous(self) -> bool:
-        """True when no credential was shown."""
-        return self.kind == "anonymous"
 
 
 ANONYMOUS = Principal()

@@ -30,10 +30,6 @@ class Random(Protocol):
         """A float between a and b."""
         ...
 
-    def randrange(self, start: int, stop: int) -> int:
-        """An int in [start, stop)."""
-        ...
-
     def getrandbits(self, k: int, /) -> int:
         """An int of k random bits."""
         ...

@@ -13,7 +13,6 @@ from bff.core.problems import Where
 
 __all__ = [
     "LONG_KINDS",
-    "SCALAR_KINDS",
     "EnumType",
     "EnumValue",
     "Field",
@@ -34,7 +33,6 @@ Kind = Literal[
 
 _KINDS: tuple[Kind, ...] = get_args(Kind)
 
-SCALAR_KINDS: frozenset[str] = frozenset(_KINDS) - {"group", "message", "enum"}
 # 64 bits: whole numbers that are texts in JSON, since a double does not hold them all.
 LONG_KINDS: frozenset[str] = frozenset({"int64", "uint64", "sint64", "fixed64", "sfixed64"})
 

@@ -15,7 +15,6 @@ __all__ = [
     "RETRYABLE_CODES",
     "Code",
     "Row",
-    "code_of_http",
     "http_of_code",
 ]
 
@@ -62,19 +61,6 @@ HTTP_OF_CODE: dict[Code, int] = {
     Code.UNAVAILABLE: 503,
     Code.DATA_LOSS: 500,
     Code.UNAUTHENTICATED: 401,
-}
-
-_CODE_OF_HTTP: dict[int, Code] = {
-    400: Code.INVALID_ARGUMENT,
-    401: Code.UNAUTHENTICATED,
-    403: Code.PERMISSION_DENIED,
-    404: Code.NOT_FOUND,
-    409: Code.ABORTED,
-    429: Code.RESOURCE_EXHAUSTED,
-    499: Code.CANCELLED,
-    501: Code.UNIMPLEMENTED,
-    503: Code.UNAVAILABLE,
-    504: Code.DEADLINE_EXCEEDED,
 }
 
 # A service's own text for these may tell of its insides; the client reads our fixed sentence instead.
@@ -256,12 +242,3 @@ def http_of_code(code: int) -> int:
         return HTTP_OF_CODE[Code(code)]
     except ValueError:
         return 500
-
-
-def code_of_http(status: int) -> Code:
-    """The gRPC code that stands for an HTTP service's status: the table read backwards."""
-    if status in _CODE_OF_HTTP:
-        return _CODE_OF_HTTP[status]
-    if 200 <= status < 300:
-        return Code.OK
-    return Code.INVALID_ARGUMENT if 400 <= status < 500 else Code.UNKNOWN

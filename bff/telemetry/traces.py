@@ -2,9 +2,7 @@
 
 import re
 
-from bff.core.ports import Random
-
-__all__ = ["new_span_id", "new_trace_id", "parse_traceparent", "traceparent"]
+__all__ = ["parse_traceparent", "traceparent"]
 
 # 3.2.2: version, trace-id, parent-id, flags; lower-case hex only.
 _TRACEPARENT = re.compile(rb"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
@@ -26,16 +24,6 @@ def parse_traceparent(value: bytes) -> tuple[str, str, bool] | None:
     if trace_id == b"0" * 32 or span_id == b"0" * 16:
         return None
     return trace_id.decode(), span_id.decode(), bool(int(flags, 16) & _SAMPLED)
-
-
-def new_trace_id(random: Random) -> str:
-    """32 hex digits, never all zeros."""
-    return f"{random.getrandbits(128) or 1:032x}"
-
-
-def new_span_id(random: Random) -> str:
-    """16 hex digits, never all zeros."""
-    return f"{random.getrandbits(64) or 1:016x}"
 
 
 def traceparent(trace_id: str, span_id: str, sampled: bool) -> str:

@@ -106,21 +106,10 @@ class Descriptors(Struct, frozen=True, kw_only=True):
             digest=sha256("".join(part.digest for part in parts).encode()).hexdigest(),
         )
 
-    def find_method(self, name: str, *, service: str = "") -> Method | None:
-        """A method by its name inside `service`, or by `pkg.Service.Method` or `pkg.Service/Method`."""
-        if not service:
-            service, _, name = name.lstrip("/").replace("/", ".").rpartition(".")
-        found = self.services.get(service)
-        return found.methods.get(name) if found else None
-
     def nearest_method(self, name: str, *, service: str) -> str:
         """The method of `service` whose name is most like this one; empty if none comes close."""
         found = self.services.get(service)
         return nearest(name, found.methods) if found else ""
-
-    def nearest_service(self, name: str) -> str:
-        """The service whose full name is most like this one; empty if none comes close."""
-        return nearest(name, self.services)
 
 
 class _Reader:

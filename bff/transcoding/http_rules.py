@@ -8,34 +8,23 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from msgspec import Struct, structs
+from msgspec import structs
 
 from bff.core.problems import Problem, Where, nearest
 from bff.core.schema import Field, HttpBinding, MessageType, Method
 from bff.transcoding.field_hints import IN_BODY, beside_body, listed, other_way
-from bff.transcoding.path_template import Template, TemplateError, Variable, parse_template
+from bff.transcoding.path_template import Template, Variable
+from bff.transcoding.scalars import SCALAR_MESSAGES
 from bff.transcoding.setters import leads_on
 
 __all__ = [
-    "SCALAR_MESSAGES",
     "BindingFault",
-    "CompiledBinding",
     "check_binding",
-    "compile_binding",
     "find_field_path",
     "named_binding",
     "shadowed_names",
     "unbound_binding",
 ]
-
-# Messages whose JSON form is one scalar, so that a path segment can carry them (ProtoJSON).
-SCALAR_MESSAGES: Final = frozenset(
-    f"google.protobuf.{name}"
-    for name in (
-        "Timestamp", "Duration", "FieldMask", "BoolValue", "BytesValue", "DoubleValue",
-        "FloatValue", "Int32Value", "Int64Value", "StringValue", "UInt32Value", "UInt64Value",
-    )
-)  # fmt: skip
 
 # RFC 9110 5.6.2.
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -43,18 +32,8 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _NEVER: Final = frozenset({"CONNECT", "TRACE"})
 # AIP-127 and RFC 9110 9.3: content of these requests has no defined meaning.
 _WITHOUT_BODY: Final = frozenset({"GET", "HEAD", "DELETE"})
-
-
 # By repeated and map: what has no one place for a field below it.
 _KIND_OF: Final = {(True, False): "repeated", (False, True): "a map", (True, True): "a map"}
-
-
-class CompiledBinding(Struct, frozen=True, kw_only=True):
-    """A binding that passed every check. `paths` holds each variable's fields, outermost first."""
-
-    binding: HttpBinding
-    template: Template
-    paths: tuple[tuple[Field, ...], ...]
 
 
 class BindingFault(Exception):
@@ -71,28 +50,6 @@ class BindingFault(Exception):
         self.hint = hint
         self.column = column
         self.where = where
-
-
-def compile_binding(
-    method: Method,
-    binding: HttpBinding,
-    *,
-    body_on_get: bool = False,
-    body_on_delete: bool = False,
-) -> tuple[CompiledBinding | None, list[Problem]]:
-    """Parse the template and check the whole binding; a value and no problems, or the reverse."""
-    try:
-        template = parse_template(binding.template)
-    except TemplateError as error:
-        fault = BindingFault(error.message, hint=error.hint, column=error.column)
-        return None, [_problem(method, binding, fault)]
-    problems = check_binding(
-        method, binding, template, body_on_get=body_on_get, body_on_delete=body_on_delete
-    )
-    if problems:
-        return None, problems
-    paths = tuple(find_field_path(method.input, v.path) for v in template.variables)
-    return CompiledBinding(binding=binding, template=template, paths=paths), []
 
 
 def check_binding(

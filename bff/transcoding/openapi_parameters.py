@@ -9,10 +9,11 @@ from msgspec import Struct
 
 from bff.core.exchange import Json
 from bff.core.schema import Field, MessageType, Method
-from bff.transcoding.http_rules import SCALAR_MESSAGES, find_field_path
+from bff.transcoding.http_rules import find_field_path
 from bff.transcoding.json_schemas import JsonSchemas
 from bff.transcoding.openapi_examples import NOTHING, are_rivals, example_of_field, named_text
 from bff.transcoding.path_template import Template
+from bff.transcoding.scalars import SCALAR_MESSAGES
 from bff.transcoding.setters import JSON_MESSAGES, is_leaf, leads_on
 from bff.transcoding.switches import Switches
 

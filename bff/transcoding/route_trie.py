@@ -132,20 +132,13 @@ class RouteTrie(Generic[T]):
         return Found(entry.value, entry.raw_capture(segments), entry.implied_head)
 
     def find_each(self, method: str, path: str) -> Iterator[Found[T]]:
-        """Every route that takes this request, best first: for routes that refuse by a condition."""
+        """Every route that takes this request, best first, by the whole search; it judges the short cuts of `find`."""
         segments = path.split("/")
         keys = _decode_keys(segments)
         for table, ends in self._leaves(segments, keys, self._splits(segments)):
             entry = self._taker(table, method, ends)
             if entry is not None:
                 yield Found(entry.value, entry.capture(ends), entry.implied_head)
-
-    def find_all_methods(self, path: str) -> tuple[str, ...]:
-        """Every method that some route takes on this path, as `Allow` lists them; empty if unknown."""
-        segments = path.split("/")
-        keys = _decode_keys(segments)
-        refusal = self._refusal(segments, keys, self._splits(segments))
-        return refusal.allow if refusal is not None else ()
 
     def _find_odd(self, method: str, path: str) -> Found[T] | WrongMethod | None:
         """For a path with escapes or colons: the walk of `find`, literals and values being decoded.

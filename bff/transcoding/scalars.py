@@ -305,7 +305,7 @@ def _paths(paths: tuple[str, ...]) -> bytes:
     return b"".join([b"\x0a" + _encode_string(path) for path in paths])
 
 
-# Messages whose JSON form is one scalar: text to the message's wire octets.
+# Messages whose JSON form is one scalar, so that a path or a query can carry them: text to wire octets.
 SCALAR_MESSAGES: dict[str, Parse] = {
     "google.protobuf.Timestamp": lambda text: _two_numbers(read_timestamp(text)),
     "google.protobuf.Duration": lambda text: _two_numbers(read_duration(text)),

@@ -42,9 +42,6 @@ class Half:
     def uniform(self, a: float, b: float) -> float:
         return a + (b - a) * self.random()
 
-    def randrange(self, start: int, stop: int) -> int:
-        return start + int(self.random() * (stop - start))
-
     def getrandbits(self, k: int, /) -> int:
         return int(self.random() * 2**k)
 

@@ -147,8 +147,7 @@ def test_a_plan_knows_where_each_source_shows(home: Plan) -> None:
     }
 
 
-def test_a_plan_knows_its_calls_and_reserve(home: Plan) -> None:
-    assert home.calls_worst == 1 + 1 + 100
+def test_a_plan_knows_its_reserve(home: Plan) -> None:
     assert home.reserve_s == pytest.approx(0.016)
 
 

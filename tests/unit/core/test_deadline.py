@@ -2,7 +2,7 @@
 
 import pytest
 
-from bff.core.deadline import TIMEOUT_FIELDS, grpc_timeout_text
+from bff.core.deadline import TIMEOUT_FIELDS
 
 READ = {
     "grpc-timeout": {
@@ -58,18 +58,3 @@ def test_what_is_no_timeout_is_not_guessed_at(name: str, text: str) -> None:
     parse, _ = TIMEOUT_FIELDS[name.encode()]
 
     assert parse(text) is None
-
-
-@pytest.mark.rule("transcoding.148")
-@pytest.mark.parametrize(
-    ("left_s", "text"),
-    [(1.9999, "1999m"), (0.001, "1m"), (99_999.9999, "99999999m"), (100_000.5, "100000S")],
-)
-def test_what_is_left_is_rounded_down(left_s: float, text: str) -> None:
-    assert grpc_timeout_text(left_s) == text
-
-
-@pytest.mark.rule("transcoding.148")
-def test_a_call_without_time_has_no_text() -> None:
-    with pytest.raises(ValueError, match="less than 1 ms"):
-        grpc_timeout_text(0.0009)

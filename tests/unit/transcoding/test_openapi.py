@@ -64,9 +64,7 @@ def types(tmp_path_factory: pytest.TempPathFactory) -> Descriptors:
 
 @pytest.fixture(scope="module")
 def do(types: Descriptors) -> Method:
-    method = types.find_method("p.v1.S/Do")
-    assert method is not None
-    return method
+    return types.services["p.v1.S"].methods["Do"]
 
 
 def _render(*operations: OpenApiOperation) -> Any:
@@ -270,7 +268,7 @@ def test_stream_lists_each_framing(do: Method) -> None:
 
 @pytest.mark.rule("transcoding.164")
 def test_http_body_is_binary(types: Descriptors) -> None:
-    document = _render(_operation(types.find_method("p.v1.S/File"), "GET /f"))
+    document = _render(_operation(types.services["p.v1.S"].methods["File"], "GET /f"))
 
     assert list(document["paths"]["/f"]["get"]["responses"]["200"]["content"]) == ["*/*"]
     assert "google.api.HttpBody" not in document["components"]["schemas"]
@@ -290,7 +288,7 @@ def test_a_file_in_pieces_may_come_in_a_form(
 ) -> None:
     path = "/up" if rpc == "Pour" else "/up/{shelf}"
     operation = _operation(
-        types.find_method(f"p.v1.S/{rpc}"),
+        types.services["p.v1.S"].methods[rpc],
         f"POST {path}",
         body=body,
         switches=Switches(body_formats=("json", "multipart")),
@@ -343,7 +341,7 @@ def test_a_clients_stream_has_the_forms_that_the_switch_takes(
 ) -> None:
     switches = msgspec.convert({"client_stream": mode}, Switches)
     document = _render(
-        _operation(types.find_method("p.v1.S/Send"), "POST /s", body="*", switches=switches)
+        _operation(types.services["p.v1.S"].methods["Send"], "POST /s", body="*", switches=switches)
     )
 
     content = document["paths"]["/s"]["post"]["requestBody"]["content"]
@@ -360,7 +358,7 @@ def test_a_conversation_tells_of_426_where_http1_gets_it(
 ) -> None:
     switches = msgspec.convert({"bidi_http1": switch}, Switches)
     document = _render(
-        _operation(types.find_method("p.v1.S/Talk"), "POST /t", body="*", switches=switches)
+        _operation(types.services["p.v1.S"].methods["Talk"], "POST /t", body="*", switches=switches)
     )
 
     assert ("426" in document["paths"]["/t"]["post"]["responses"]) == is_told
@@ -378,7 +376,7 @@ def test_a_conversation_tells_of_426_where_http1_gets_it(
 def test_a_stream_over_websocket_has_its_frames_beside(
     types: Descriptors, name: str, verb: str, body: str, turns: str
 ) -> None:
-    method = types.find_method(f"p.v1.S/{name}")
+    method = types.services["p.v1.S"].methods[name]
     document = _render(_operation(method, f"{verb} /s", body=body, socketed=True))
 
     operation = document["paths"]["/s"][verb.lower()]
@@ -399,7 +397,7 @@ def test_a_stream_over_websocket_has_its_frames_beside(
 
 
 def test_a_stream_over_http_alone_has_no_frames(types: Descriptors) -> None:
-    document = _render(_operation(types.find_method("p.v1.S/Watch"), "GET /s"))
+    document = _render(_operation(types.services["p.v1.S"].methods["Watch"], "GET /s"))
 
     operation = document["paths"]["/s"]["get"]
     assert "x-bff-websocket" not in operation
