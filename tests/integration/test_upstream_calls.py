@@ -25,6 +25,7 @@ from bff.wire.grpcio import GrpcioChannel, TlsSettings
 from bff.wire.http2.frames import GOAWAY, RST_STREAM, frame
 from tests.support.h2_server import GRPC, data, grpc_message, headers
 from tests.support.soak_streams import soak_streams
+from tests.support.stray import nothing_stray
 from tests.support.upstream_lab import (
     RawPeer,
     Step,
@@ -49,14 +50,12 @@ def soon_s(seconds: float = 10.0) -> float:
 @asynccontextmanager
 async def channel_to(address: str, **options: Any) -> AsyncIterator[GrpcioChannel]:
     channel = GrpcioChannel(address, tls=None, authority=None, clock=CLOCK, **options)
-    stray: list[dict[str, Any]] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _loop, what: stray.append(what))
-    try:
-        yield channel
-    finally:
-        await channel.close()
-    assert channel.open_calls == 0
-    assert not stray, "a callback of the channel failed"
+    with nothing_stray():
+        try:
+            yield channel
+        finally:
+            await channel.close()
+        assert channel.open_calls == 0
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ from bff.core.events import silent
 from bff.core.ports import SystemClock
 from bff.wire.channel import Channel, UnaryReply
 from bff.wire.http2.lane import LaneChannel
+from tests.support.stray import nothing_stray
 
 __all__ = ["CLOCK", "PATH", "ending", "lane_to", "soon_s"]
 
@@ -26,17 +27,14 @@ def soon_s(seconds: float = 10.0) -> float:
 @asynccontextmanager
 async def lane_to(address: str, **more: Any) -> AsyncIterator[LaneChannel]:
     """A lane that must leave nothing behind: no call, no stray exception."""
-    stray: list[dict[str, Any]] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _loop, what: stray.append(what))
     arguments: dict[str, Any] = {"tls": None, "authority": None, "emit": silent, **more}
     lane = LaneChannel(address, clock=CLOCK, random=random.Random(7), **arguments)
-    try:
-        yield lane
-    finally:
-        await lane.close()
-    assert lane.open_calls == 0
-    # grpcio's poller, which the whole process shares, may still know the loop of a test before.
-    assert not [what for what in stray if "PollerCompletionQueue" not in what["message"]], stray
+    with nothing_stray():
+        try:
+            yield lane
+        finally:
+            await lane.close()
+        assert lane.open_calls == 0
 
 
 async def ending(
