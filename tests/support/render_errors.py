@@ -7,7 +7,17 @@ from pathlib import Path
 
 from bff.core.status import MASKED_CODES, REASONS, Code, Row
 
-__all__ = ["PAGE", "render_errors"]
+__all__ = ["PAGE", "TO_COME", "render_errors"]
+
+# Reasons of what is not built; tests/test_docs.py looks whether the code has them by now.
+TO_COME = frozenset(
+    {
+        "ADDRESS_DENIED", "ADMISSION", "BLOCKED", "BROWNOUT", "CERT_UNKNOWN", "COST_TOO_HIGH",
+        "DENIED_BY_OPERATOR", "IDEMPOTENCY_KEY", "IN_PROGRESS", "KEY_REUSED", "OUTCOME_UNKNOWN",
+        "PARTLY_DONE", "POLICY_UNAVAILABLE", "QUOTA_EXCEEDED", "SESSION_EXPIRED",
+        "STORE_UNAVAILABLE", "SWITCHED_OFF", "UNKNOWN_VERSION", "VERSION_GONE",
+    }
+)  # fmt: skip
 
 PAGE = Path(__file__).parents[2] / "docs" / "errors.md"
 
@@ -33,11 +43,11 @@ A refusal's body is the error object of [AIP-193](https://google.aip.dev/193), o
 ```
 
 `reason` is the word to program against; texts may change. The same word stands in the access log, in metrics,
-in an aggregate's `problems` and in GraphQL's `extensions.reason`. Reasons are added, never renamed; some belong to
-features that this version does not have, and cannot occur yet.
+in an aggregate's `problems` and in GraphQL's `extensions.reason`. Reasons are added, never renamed.
 
-When a service refuses, its status decides: the HTTP status comes from its gRPC code (second table), and its own
-`ErrorInfo` goes through. So does its message, except for the codes whose text could tell of a service's insides.
+When a service refuses, its status decides: the HTTP status comes from its gRPC code
+([codes of services](#codes-of-services)), and its own `ErrorInfo` goes through. So does its message, except for
+the codes whose text could tell of a service's insides.
 `RetryInfo` and `Retry-After` are there where waiting helps.
 """
 
@@ -89,7 +99,7 @@ The last frame of a stream has the error under `error`, in the route's form.
 
 | part | passes |
 |---|---|
-| message | up to 1 KiB without control characters, for codes meant for clients (last table) |
+| message | up to 1 KiB without control characters, for codes meant for clients ([which](#codes-of-services)) |
 | message of other codes | where `show_errors: [UNAVAILABLE]` names the code; the log has it always |
 | `ErrorInfo` | always; without one there is ours, its reason being the name of the code |
 | `RetryInfo` | always; of a 429 or 503 it is `Retry-After` too, rounded up to seconds |
@@ -110,6 +120,15 @@ _REASONS_HEAD = """
 |---|---|---|---|
 """
 
+_TO_COME_HEAD = """
+## Reasons to come
+
+Words of features that this version does not have. Nothing ends with one of them yet.
+
+| HTTP | gRPC | reason | what the client reads |
+|---|---|---|---|
+"""
+
 _CODES_HEAD = """
 ## Codes of services
 
@@ -121,13 +140,15 @@ A service's status without an `ErrorInfo` goes by the name of its code.
 
 
 def render_errors() -> str:
-    """The page as Markdown: reasons by HTTP status, then what services' codes become."""
+    """The page as Markdown: reasons by HTTP status, what services' codes become, reasons to come."""
     codes = {code.name for code in Code}
     own = {reason: row for reason, row in REASONS.items() if reason not in codes - {"INTERNAL"}}
     by_status = sorted(own.items(), key=lambda item: item[1].status)
-    reasons = "".join(_reason_line(reason, row) for reason, row in by_status)
+    reasons = "".join(_reason_line(*item) for item in by_status if item[0] not in TO_COME)
+    to_come = "".join(_reason_line(*item) for item in by_status if item[0] in TO_COME)
     services = "".join(_code_line(code) for code in Code if code is not Code.OK)
-    return _HEAD + _FORMS + _REASONS_HEAD + reasons + _CODES_HEAD + services
+    tables = _REASONS_HEAD + reasons + _CODES_HEAD + services + _TO_COME_HEAD + to_come
+    return _HEAD + _FORMS + tables
 
 
 def _reason_line(reason: str, row: Row) -> str:
