@@ -144,7 +144,7 @@ SCALAR_OF_KIND: dict[Kind, GraphQLScalarType] = {
 
 
 def finite(value: Json) -> Json:
-    """A number as it is; NaN and infinities, which ProtoJSON writes as text, are an error."""
+    """A number as it is; NaN and infinities, which ProtoJSON writes as text, are an error. Raises GraphQLError."""
     if isinstance(value, str) or (isinstance(value, float) and not math.isfinite(value)):
         raise GraphQLError(
             "The number cannot be written in JSON.", extensions={"code": "UNREPRESENTABLE"}

@@ -39,7 +39,7 @@ _MAX_GO_TEXT = 200
 
 
 def read_go_bool(text: str) -> bool:
-    """What Go's ParseBool takes."""
+    """What Go's ParseBool takes. Raises Unfit."""
     value = _GO_BOOLS.get(text)
     if value is None:
         raise Unfit("must be true or false")
@@ -47,7 +47,7 @@ def read_go_bool(text: str) -> bool:
 
 
 def read_go_duration(text: str) -> tuple[int, int]:
-    """Seconds and nanoseconds of ProtoJSON's `1.5s` or Go's `1h30m`, both with the sign."""
+    """Seconds and nanoseconds of ProtoJSON's `1.5s` or Go's `1h30m`, both with the sign. Raises Unfit."""
     try:
         return read_duration(text)
     except Unfit:
@@ -72,7 +72,7 @@ def read_go_duration(text: str) -> tuple[int, int]:
 
 
 def read_verbatim_mask(text: str) -> tuple[str, ...]:
-    """Paths as they are written, between commas."""
+    """Paths as they are written, between commas. Raises Unfit."""
     if not text:
         return ()
     paths = tuple(text.split(","))

@@ -107,7 +107,10 @@ def tag(number: int, wire_type: int) -> bytes:
 
 
 def read_integer(text: str, low: int, high: int) -> int:
-    """A whole number within bounds. Plain digits are exact; a fraction or exponent goes through double."""
+    """A whole number within bounds. Plain digits are exact; a fraction or exponent goes through double.
+
+    Raises Unfit.
+    """
     if not JSON_NUMBER.fullmatch(text):
         raise Unfit("must be a whole number")
     if text.lstrip("-").isdigit():
@@ -126,7 +129,7 @@ def read_integer(text: str, low: int, high: int) -> int:
 
 
 def read_float(text: str, *, single: bool) -> float:
-    """A number, or the names that ProtoJSON gives to NaN and the infinities."""
+    """A number, or the names that ProtoJSON gives to NaN and the infinities. Raises Unfit."""
     if text in ("NaN", "Infinity", "-Infinity"):
         return float(text)
     if not JSON_NUMBER.fullmatch(text):
@@ -144,7 +147,7 @@ def read_float(text: str, *, single: bool) -> float:
 
 
 def read_bytes(text: str) -> bytes:
-    """Base64 of either alphabet (RFC 4648 4 and 5), padded rightly or not at all."""
+    """Base64 of either alphabet (RFC 4648 4 and 5), padded rightly or not at all. Raises Unfit."""
     found = _BASE64.fullmatch(text)
     url = None if found else _BASE64_URL.fullmatch(text)
     match = found or url
@@ -157,7 +160,7 @@ def read_bytes(text: str) -> bytes:
 
 
 def read_timestamp(text: str) -> tuple[int, int]:
-    """Seconds since 1970 and nanoseconds of an RFC 3339 time with upper-case `T` and `Z`."""
+    """Seconds since 1970 and nanoseconds of an RFC 3339 time with upper-case `T` and `Z`. Raises Unfit."""
     found = _TIMESTAMP.fullmatch(text)
     if not found:
         raise Unfit("must be a time like 2024-01-02T03:04:05Z")
@@ -173,7 +176,7 @@ def read_timestamp(text: str) -> tuple[int, int]:
 
 
 def read_duration(text: str) -> tuple[int, int]:
-    """Seconds and nanoseconds, both with the sign, of a text like `-1.5s`."""
+    """Seconds and nanoseconds, both with the sign, of a text like `-1.5s`. Raises Unfit."""
     found = _DURATION.fullmatch(text)
     if not found:
         raise Unfit("must be a duration like 1.5s")
@@ -186,7 +189,7 @@ def read_duration(text: str) -> tuple[int, int]:
 
 
 def read_field_mask(text: str) -> tuple[str, ...]:
-    """Paths in proto spelling of comma-separated camelCase paths."""
+    """Paths in proto spelling of comma-separated camelCase paths. Raises Unfit."""
     if "_" in text:
         raise Unfit("must name fields in camelCase")
     if not text:

@@ -1,6 +1,6 @@
 """The codec's own descriptors as the plain types of `core.schema`.
 
-They are read by their attributes only, so that the codec's library is imported in one place.
+They are read by their attributes alone: nothing here depends on the codec's library.
 """
 
 from typing import Any
