@@ -48,9 +48,7 @@ async def test_a_path_is_split_before_it_is_decoded(kitchen: KitchenGateway) -> 
 async def test_dot_segments_and_bad_octets_never_pass(kitchen: KitchenGateway, path: str) -> None:
     answer = await kitchen.ask(f"GET {path}")
 
-    # What is encoded twice over, `except_reserved` leaves alone: it is then no dot segment.
-    assert (answer.bound is None) == (answer.status == 400)
-    assert answer.bound is None or ".." not in answer.bound["text"].split("/")
+    assert (answer.bound, answer.status) == (None, 400)
 
 
 async def test_a_header_never_changes_the_method(kitchen: KitchenGateway) -> None:

@@ -212,10 +212,10 @@ async def test_an_empty_file_is_one_piece(http: httpx.AsyncClient, admin: dict[s
 
 
 @pytest.mark.rule("transcoding.104")
-async def test_an_upload_over_its_cap_is_cut_off(
+async def test_an_upload_over_its_cap_is_refused(
     gateway: GatewayProcess, admin: dict[str, str]
 ) -> None:
-    """By the declared length, before any of it is sent on."""
+    """By the declared length: none of it is waited for."""
     reply = await gateway.raw(
         f"POST {FILE} HTTP/1.1\r\nHost: g\r\nAuthorization: {admin['authorization']}\r\n"
         f"Content-Length: {16 * MIB + 1}\r\n\r\n".encode()

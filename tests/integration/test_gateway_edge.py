@@ -73,7 +73,7 @@ async def test_an_encoded_slash_is_data_of_its_variable(
     reply = await gateway.raw_get("/v1/products/a%2Fb")
 
     assert reply.status == 404
-    assert reply.reason == "NOT_FOUND" or "a/b" in reply.body.decode()
+    assert "a/b" in reply.body.decode()
     assert (await samples.calls("catalog", "GetProduct")).calls == 1
 
 

@@ -188,7 +188,8 @@ async def test_a_form_that_does_not_fit_ends_the_call(
         await talker.until(lambda: not talker.open)
 
     assert (status, says in body) == (400, True), body
-    assert names is None or names_of(body) == names
+    if names is not None:
+        assert names_of(body) == names
     assert set(talker.ends) <= {"cancelled"}
 
 

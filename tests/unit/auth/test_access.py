@@ -162,9 +162,12 @@ def test_the_request_is_looked_at_once_and_only_if_a_rule_reads_it() -> None:
 
 
 def test_conditions_see_the_caller_that_we_verified_and_no_other() -> None:
-    stage = access(AccessRules(when=lambda tree: tree["auth"]["sub"] == "u-1"))
+    own = access(AccessRules(when=lambda tree: tree["auth"]["sub"] == "u-1"))
+    forged = access(AccessRules(when=lambda tree: tree["auth"]["sub"] == "forged"))
 
-    stage.check(CALLER, lambda: {"auth": {"sub": "forged"}})
+    own.check(CALLER, lambda: {"auth": {"sub": "forged"}})
+    with pytest.raises(DeniedError):
+        forged.check(CALLER, lambda: {"auth": {"sub": "forged"}})
 
 
 def test_what_the_caller_alone_decides_is_judged_without_a_request() -> None:

@@ -14,6 +14,15 @@ JOIN = "graphql: {joins: {Order: {rpc: Get, keys: a, into: b, entities: c, entit
 AGGREGATE = "aggregate: GET /a\ndeadline: 800ms\nsources:\n  x: {rpc: orders.Get, %s}"
 
 
+def only_problem(tmp_path: Path, documents: list[str], path: str, says: str) -> None:
+    """There is this one, at its place, and no other."""
+    found = lines(problems(tmp_path, *documents))
+
+    assert len(found) == 1, found
+    assert f" {path}: " in found[0]
+    assert says in found[0]
+
+
 @pytest.mark.rule("control.CF4")
 @pytest.mark.parametrize(
     ("documents", "path", "says"),
@@ -37,11 +46,7 @@ AGGREGATE = "aggregate: GET /a\ndeadline: 800ms\nsources:\n  x: {rpc: orders.Get
 def test_a_name_that_nothing_has_is_told_with_the_nearest(
     tmp_path: Path, documents: list[str], path: str, says: str
 ) -> None:
-    found = lines(problems(tmp_path, *documents))
-
-    assert len(found) == 1, found
-    assert f" {path}: " in found[0]
-    assert says in found[0]
+    only_problem(tmp_path, documents, path, says)
 
 
 @pytest.mark.rule("edge.17")
@@ -99,11 +104,7 @@ def test_a_name_that_nothing_has_is_told_with_the_nearest(
 def test_what_must_not_run_is_refused(
     tmp_path: Path, documents: list[str], path: str, says: str
 ) -> None:
-    found = lines(problems(tmp_path, *documents))
-
-    assert len(found) == 1, found
-    assert f" {path}: " in found[0]
-    assert says in found[0]
+    only_problem(tmp_path, documents, path, says)
 
 
 @pytest.mark.parametrize(

@@ -288,6 +288,7 @@ def test_a_route_of_any_method_takes_what_that_of_the_method_turns_down() -> Non
     assert trie.find("GET", "/j:other") == Found("any", ("j:other",))
 
 
-def test_connect_and_trace_are_never_routed() -> None:
+@pytest.mark.parametrize("method", ["CONNECT", "TRACE"])
+def test_connect_and_trace_are_never_routed(method: str) -> None:
     with pytest.raises(ValueError, match="never routed"):
-        RouteTrie[int]().insert(parse_template("/a"), "TRACE", 1)
+        RouteTrie[int]().insert(parse_template("/a"), method, 1)
