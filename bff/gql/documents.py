@@ -19,7 +19,8 @@ from graphql import (
 from msgspec import Struct
 
 from bff.gql.faults import FaultKind, RequestFault, coded, formatted
-from bff.gql.limits import Caps, check_expanded, check_text
+from bff.gql.limits import Caps, check_expanded
+from bff.gql.text_limits import check_text
 
 __all__ = ["Document", "DocumentCache"]
 

@@ -8,7 +8,8 @@ import pytest
 
 from bff.gql.documents import Document, DocumentCache
 from bff.gql.faults import RequestFault
-from bff.gql.limits import Caps, check_text, check_variables
+from bff.gql.limits import Caps, check_variables
+from bff.gql.text_limits import check_text
 from tests.support.shop_graphql import Backend, run, schema_of
 
 SCHEMA = schema_of()
