@@ -20,7 +20,8 @@ from bff.snapshot.route_difference import RouteDifference, compare_routes
 from bff.snapshot.type_sources import Sources
 from bff.telemetry.exposition import CONTENT_TYPE, NodeTotals
 from bff.telemetry.logs import EventLog
-from bff.telemetry.metrics import Metrics, Sample, read_file
+from bff.telemetry.metric_table import Sample, read_file
+from bff.telemetry.metrics import Metrics
 from bff.transcoding.plain_json import IS_COMPILED
 
 __all__ = ["Checked", "Node", "NodeSettings"]

@@ -12,7 +12,7 @@ from prometheus_client.metrics_core import (
 from prometheus_client.registry import Collector
 
 from bff.telemetry.families import FAMILIES, Family
-from bff.telemetry.metrics import Sample
+from bff.telemetry.metric_table import Sample
 
 __all__ = ["CONTENT_TYPE", "NodeTotals", "render"]
 

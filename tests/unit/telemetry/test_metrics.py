@@ -17,7 +17,8 @@ from bff.core.events import (
 )
 from bff.telemetry.exposition import NodeTotals, render
 from bff.telemetry.families import FAMILIES
-from bff.telemetry.metrics import Metrics, read_file, read_samples
+from bff.telemetry.metric_table import read_file, read_samples
+from bff.telemetry.metrics import Metrics
 
 Scrape = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
