@@ -1,28 +1,22 @@
-"""Who may call and how often: config's rules as compiled access, limits and authenticator."""
+"""Who may call and how often: config's rules as compiled access and limits."""
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal
 
 from bff.auth.access import Access, AccessRules, compile_access
-from bff.auth.api_keys import ApiKeys
-from bff.auth.authenticator import Authenticator, Issuer
 from bff.auth.identity import compile_identity
-from bff.auth.jwt import IssuerRules, JwtVerifier
-from bff.auth.key_file import FILE_BYTES, parse_key_file
 from bff.config.documents import Placed
 from bff.config.gateway import GatewayFile
 from bff.config.policies import CommonRules, ServiceRules
 from bff.config.units import Rate
-from bff.core.errors import ConfigError
 from bff.core.exchange import Json
-from bff.core.files import read_regular
 from bff.pipeline.route import Identify
 from bff.ratelimit.address_buckets import AddressBuckets
 from bff.ratelimit.bucket import Bucket
 from bff.ratelimit.policies import Policy, RouteLimits, compile_limits, per_caller
 from bff.snapshot.findings import Findings, Located
 from bff.snapshot.parts import Lease, Parts
+from bff.snapshot.providers import ProviderCompiler
 from bff.transform.condition import ConditionError, compile_condition
 from bff.transform.expr import ExprError, compile_expr
 from bff.transform.shapes import ANY
@@ -49,19 +43,18 @@ class PolicyCompiler:
     ) -> None:
         self._gateway = gateway
         self._parts = parts
-        self._lease = lease
         self._find = find
-        self._failures = failures
         self._auth = gateway.value.auth
         # Routes share what has a memory of callers: one for each list of names, not each route.
         self._identities: dict[tuple[str, ...], Identify] = {}
-        # Part of the version: a key made or revoked is a change like any other.
-        self.key_file_digest = ""
         self.realm = gateway.value.gateway.name
         self.emit = parts.emit
         self._tiers = self._compile_tiers()
         self._policies = self._compile_policies()
-        self.authenticator = self._compile_authenticator()
+        providers = ProviderCompiler(gateway, parts, lease, find, failures)
+        self.authenticator = providers.compile()
+        # Part of the version: a key made or revoked is a change like any other.
+        self.key_file_digest = providers.key_file_digest
 
     # Limits
 
@@ -241,68 +234,6 @@ class PolicyCompiler:
             )
             return None
 
-    # Providers
-
-    def _compile_authenticator(self) -> Authenticator | None:
-        if not self._auth.has_provider:
-            return None
-        issuers = []
-        for name in self._auth.issuers:
-            issuer = self._issuer(name)
-            if issuer is not None:
-                issuers.append(issuer)
-        keys = self._api_keys()
-        failures = self._failures
-
-        def note_failure(address: str) -> None:
-            failures.allow(address)
-
-        try:
-            return Authenticator(
-                realm=self.realm,
-                issuers=issuers,
-                api_keys=keys,
-                clock=self._parts.clock,
-                emit=self._parts.emit,
-                tokens=self._parts.tokens,
-                allow_attempt=failures.has_token,
-                note_failure=note_failure,
-            )
-        except ValueError as error:
-            self._find.add(self._gateway, str(error), "auth", "issuers")
-            return None
-
-    def _issuer(self, name: str) -> Issuer | None:
-        written = self._auth.issuers[name]
-        claims = written.claims
-        try:
-            rules = IssuerRules(
-                name=name,
-                issuer=written.issuer,
-                audience=tuple(written.audience),
-                algorithms=tuple(written.algorithms),
-                typ=tuple(one.lower().removeprefix("application/") for one in written.typ),
-                require=tuple(written.require),
-                exp_skew_s=written.exp_skew,
-                tenant_claim=claims.tenant or "",
-                tier_claim=claims.tier or "",
-                roles_claim=claims.roles,
-                client_id_claim=claims.client_id,
-                tier_map=written.tier_map,
-            )
-            verifier = JwtVerifier(rules=rules, clock=self._parts.clock)
-            source = self._parts.key_source(
-                name=name,
-                issuer=written.issuer,
-                url=written.jwks or "",
-                stale_limit_s=written.stale_limit,
-                lease=self._lease,
-            )
-        except ValueError as error:
-            self._find.add(self._gateway, str(error), "auth", "issuers", name)
-            return None
-        return Issuer(verifier, source)
-
     # Identity
 
     def identity(self, names: Sequence[str] | Literal["none"], upstream: str) -> Identify:
@@ -317,40 +248,6 @@ class PolicyCompiler:
             self._find.add(self._gateway, str(error), "upstreams", upstream, "identity")
             return compile_identity(())
         return known
-
-    def _api_keys(self) -> ApiKeys | None:
-        written = self._auth.api_keys
-        if written is None:
-            return None
-        path = self._gateway.resolve(written.file, "auth", "api_keys", "file")
-        try:
-            pepper = written.pepper.resolve().encode() if written.pepper is not None else b""
-            content = read_regular(path, FILE_BYTES)
-            self.key_file_digest = hashlib.sha256(content).hexdigest()
-            records = parse_key_file(content.decode("utf-8-sig"), file=str(path))
-            return ApiKeys(records=records, pepper=pepper, clock=self._parts.clock)
-        except OSError as error:
-            reason = error.strerror
-            self._find.add(
-                self._gateway,
-                f"the key file {written.file} cannot be read: {reason}",
-                "auth",
-                "api_keys",
-                "file",
-                hint="`bff keys create` makes one",
-            )
-        except ConfigError as error:
-            for problem in error.problems:
-                if problem.where.file:
-                    self._find.note(problem)
-                else:
-                    # The pepper's: a secret has no place of its own.
-                    self._find.add(
-                        self._gateway, problem.message, "auth", "api_keys", hint=problem.hint
-                    )
-        except ValueError as error:
-            self._find.add(self._gateway, f"{written.file}: {error}", "auth", "api_keys", "file")
-        return None
 
 
 def policy_names(levels: Sequence[LimitLevel]) -> Iterator[str]:
