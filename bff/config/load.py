@@ -28,7 +28,7 @@ __all__ = ["MAX_ROUTES", "MAX_SOURCE_BYTES", "Document", "Placed", "load"]
 
 M = TypeVar("M", bound=Block)
 
-# CF11.
+# All files together, and all their routes: far above any real mapping.
 MAX_SOURCE_BYTES = 8 << 20
 MAX_ROUTES = 10_000
 _SUFFIXES = (".yaml", ".yml", ".json")
@@ -142,7 +142,7 @@ class _Loading:
         """Whether every file could be read as YAML, so that a name not seen is a name not there."""
         return all(problem.code > _LAST_FILE_CODE for problem in self.problems)
 
-    # --- files ------------------------------------------------------------------------------
+    # Files
 
     def _read_documents(self) -> list[Node]:
         """The documents of all files but key files, which lie beside mappings and are none."""
@@ -203,7 +203,7 @@ class _Loading:
             self.problems.append(problem)
             return None
 
-    # --- documents --------------------------------------------------------------------------
+    # Documents
 
     def _sort_in(self, node: Node) -> None:
         if not isinstance(node.value, dict):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from msgspec import Struct
 
 from bff.config.blocks import Block
-from bff.config.switches import Transcoding
+from bff.config.switches import IGNORED_PARAMETERS, Transcoding
 
 __all__ = [
     "BLOCK_TABLE",
@@ -25,14 +25,11 @@ SwitchValue = str | int | bool | tuple[str, ...]
 DEFAULT_PRESET = "strict"
 PRESETS = (DEFAULT_PRESET, "grpc-gateway", "envoy")
 
-# Parameters of Google's APIs that every method takes.
-_GOOGLE = ("key", "alt", "$fields", "utm_*")
-
 # Switch -> its value under strict, grpc-gateway, envoy.
 PRESET_TABLE: dict[str, tuple[SwitchValue, SwitchValue, SwitchValue]] = {
     "same_field": ("reject", "path_wins", "path_wins"),
     "query_unknown": ("reject", "ignore", "reject"),
-    "query_ignore": (_GOOGLE, (), _GOOGLE),
+    "query_ignore": (IGNORED_PARAMETERS, (), IGNORED_PARAMETERS),
     "query_duplicate": ("reject", "reject", "last"),
     "query_oneof": ("reject", "reject", "last"),
     "query_star_body": ("reject", "ignore", "bind"),

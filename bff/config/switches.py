@@ -7,7 +7,11 @@ from pydantic import Field
 from bff.config.blocks import Block
 from bff.config.values import Seq, Timeout
 
-__all__ = ["Metadata", "Sse", "Stream", "Transcoding"]
+__all__ = ["IGNORED_PARAMETERS", "Metadata", "Sse", "Stream", "Transcoding"]
+
+
+# Parameters of Google's APIs that every method takes.
+IGNORED_PARAMETERS = ("key", "alt", "$fields", "utm_*")
 
 
 class Metadata(Block):
@@ -82,7 +86,7 @@ class Transcoding(Block):
     """When path, body and query differ about a field; the last two only on a route itself."""
     query_unknown: Literal["reject", "ignore"] = "reject"
     """A parameter that names no field."""
-    query_ignore: Seq[str] = ("key", "alt", "$fields", "utm_*")
+    query_ignore: Seq[str] = IGNORED_PARAMETERS
     """Parameters to skip unless a field has the name; `*` at the end stands for anything."""
     query_duplicate: Literal["reject", "last"] = "reject"
     """A single field given twice."""

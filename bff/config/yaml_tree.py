@@ -30,7 +30,7 @@ from bff.core.problems import Problem, Where
 
 __all__ = ["MAX_DEPTH", "Entry", "Node", "Source", "entry_at", "lines_of", "parse", "plain"]
 
-# CF11: nesting 32; and values that aliases may add to a document, so that no small file grows large.
+# And how many values aliases may add to a document, so that no small file grows large.
 MAX_DEPTH = 32
 _MAX_ALIASED_VALUES = 10_000
 # A longer number is no figure of a configuration.

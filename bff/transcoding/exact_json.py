@@ -13,6 +13,7 @@ from typing import Any
 from msgspec import Struct
 
 from bff.core.schema import EnumType, Field, MessageType
+from bff.transcoding.near_names import one_edit_away
 from bff.transcoding.scalars import (
     INTEGER_RANGES,
     WRAPPERS,
@@ -30,10 +31,8 @@ __all__ = [
     "Number",
     "Pairs",
     "Resolve",
-    "clamp_floats",
     "examine",
     "nesting",
-    "one_edit_away",
     "read_pairs",
 ]
 
@@ -72,21 +71,6 @@ class _Stop(Exception):
         self.reason = reason
         self.text = text
         self.path: list[str] = []
-
-
-def one_edit_away(name: str, known: tuple[str, ...]) -> str:
-    """The known name that differs by one inserted, dropped, changed or swapped letter, or an empty string."""
-    for other in known:
-        # Below three letters anything is one edit from anything.
-        if len(other) < 3 or abs(len(other) - len(name)) > 1:
-            continue
-        start = 0
-        while start < min(len(name), len(other)) and name[start] == other[start]:
-            start += 1
-        a, b = name[start:], other[start:]
-        if a[1:] == b[1:] or a[1:] == b or a == b[1:] or (a[:2] == b[1::-1] and a[2:] == b[2:]):
-            return other
-    return ""
 
 
 def _refuse_constant(_name: str) -> None:
@@ -377,39 +361,3 @@ _SCALARS: dict[str, Callable[[Any], None]] = {
         for kind, (low, high) in INTEGER_RANGES.items()
     },
 }
-
-# The largest float, and what other printers write for it: refused by the codec, rounded by us.
-_LARGEST_FLOAT = 3.4028234663852886e38
-_ROUNDS_TO_LARGEST = 3.40282356779733e38
-
-
-def clamp_floats(tree: Any, message: MessageType) -> Any:
-    """The tree with values that round to the largest float, in float fields, set to it."""
-    if type(tree) is not dict:
-        return tree
-    clamped = dict(tree)
-    for key, value in tree.items():
-        field = message.by_name.get(key)
-        if field is None:
-            continue
-        if type(value) is list:
-            clamped[key] = [_clamp(element, field) for element in value]
-        elif type(value) is dict and field.map_key is not None:
-            clamped[key] = {name: _clamp(element, field) for name, element in value.items()}
-        else:
-            clamped[key] = _clamp(value, field)
-    return clamped
-
-
-def _clamp(value: Any, field: Field) -> Any:
-    if field.message is not None and field.message.full_name != "google.protobuf.FloatValue":
-        return clamp_floats(value, field.message)
-    if field.kind != "float" and field.message is None:
-        return value
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return value
-    if _LARGEST_FLOAT < abs(number) < _ROUNDS_TO_LARGEST:
-        return _LARGEST_FLOAT if number > 0 else -_LARGEST_FLOAT
-    return value

@@ -13,7 +13,8 @@ import msgspec
 from bff.core.errors import ClientError, Violation
 from bff.core.exchange import Json
 from bff.core.schema import MessageType
-from bff.transcoding.exact_json import Fault, Resolve, clamp_floats, examine, nesting
+from bff.transcoding.exact_json import Fault, Resolve, examine, nesting
+from bff.transcoding.float_bounds import clamp_floats
 from bff.transcoding.json_doubt import compact_form, compile_doubt
 from bff.transcoding.json_rewrite import BodyRewrite, TooDeepError, has_name_clash, is_lenient
 from bff.transcoding.switches import STRICT, Switches

@@ -4,8 +4,8 @@ import re
 from collections.abc import Callable, Sequence
 
 from bff.core.schema import Field, MessageType
-from bff.transcoding.exact_json import one_edit_away
 from bff.transcoding.json_codec import Codec
+from bff.transcoding.near_names import one_edit_away
 from bff.transcoding.query_text import Faults, decode_text
 from bff.transcoding.scalars import Unfit
 from bff.transcoding.setters import Part, Setter, compile_setter, is_leaf, leads_on

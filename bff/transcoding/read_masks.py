@@ -12,7 +12,7 @@ from msgspec import Struct
 from bff.core.errors import ClientError, Violation
 from bff.core.exchange import Json
 from bff.core.schema import Field, MessageType
-from bff.transcoding.exact_json import one_edit_away
+from bff.transcoding.near_names import one_edit_away
 from bff.transcoding.query_text import Faults, split_query
 from bff.transcoding.setters import CLOSED_MESSAGES
 from bff.transcoding.switches import STRICT, Switches

@@ -4,12 +4,12 @@ from typing import Literal
 
 from msgspec import Struct
 
-__all__ = ["IGNORED_PARAMETERS", "STRICT", "SameField", "Switches"]
+__all__ = ["STRICT", "SameField", "Switches"]
 
 SameField = Literal["reject", "path_wins", "body_wins", "query_wins"]
 
 # Parameters of Google's APIs that every method takes; skipped unless a field has the name.
-IGNORED_PARAMETERS = ("key", "alt", "$fields", "utm_*")
+_IGNORED_PARAMETERS = ("key", "alt", "$fields", "utm_*")
 
 
 class Switches(Struct, frozen=True, kw_only=True):
@@ -22,7 +22,7 @@ class Switches(Struct, frozen=True, kw_only=True):
 
     same_field: SameField = "reject"
     query_unknown: Literal["reject", "ignore"] = "reject"
-    query_ignore: tuple[str, ...] = IGNORED_PARAMETERS
+    query_ignore: tuple[str, ...] = _IGNORED_PARAMETERS
     query_duplicate: Literal["reject", "last"] = "reject"
     query_oneof: Literal["reject", "last"] = "reject"
     query_star_body: Literal["reject", "ignore", "bind"] = "reject"
