@@ -3,7 +3,9 @@
 import re
 from collections.abc import Callable, Iterator
 
-__all__ = ["accepts", "media_ranges"]
+from bff.core.headers import Headers
+
+__all__ = ["accept_of", "accepts", "media_ranges"]
 
 _MAX_RANGES = 64
 # RFC 9110 12.4.2 has three decimals at most and a digit before the point; more and none are meant well.
@@ -12,6 +14,12 @@ _QUALITY = re.compile(r"[0-9]+\.?[0-9]*|\.[0-9]+").fullmatch
 _QUOTED = r'"(?:[^"\\]|\\.)*"?'
 _BY_COMMA = re.compile(rf'(?:[^,"]|{_QUOTED})+').findall
 _BY_SEMICOLON = re.compile(rf'(?:[^;"]|{_QUOTED})+').findall
+
+
+def accept_of(headers: Headers) -> bytes | None:
+    """The Accept field, of all its lines (RFC 9110 5.3); None where there is none."""
+    lines = headers.all(b"accept")
+    return b", ".join(lines) if lines else None
 
 
 def accepts(accept: bytes, media_type: str, *, by_name: bool = False) -> float:

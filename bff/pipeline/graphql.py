@@ -17,7 +17,7 @@ from bff.core.events import Noted, OperationEnded
 from bff.core.exchange import Inputs, Json, Principal, Reply, Request, Ticket
 from bff.core.headers import Headers
 from bff.core.json_text import read_json
-from bff.core.media import accepts
+from bff.core.media import accept_of, accepts
 from bff.gql.documents import DocumentCache
 from bff.gql.execute import Result, execute
 from bff.gql.limits import Caps
@@ -225,13 +225,13 @@ def _status(result: Result, media_type: str) -> int:
 
 
 def _lists_html(headers: Headers) -> bool:
-    accept = headers.get(b"accept")
+    accept = accept_of(headers)
     return accept is not None and b"text/html" in accept.lower()
 
 
 def _negotiate(headers: Headers) -> str:
     """The reply's media type. Raises NOT_ACCEPTABLE naming both."""
-    accept = headers.get(b"accept")
+    accept = accept_of(headers)
     if accept is None:
         return _PLAIN
     by_name = accepts(accept, _RESPONSE, by_name=True)

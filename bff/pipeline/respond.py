@@ -13,7 +13,7 @@ import msgspec
 
 from bff.core.errors import ClientError, GatewayBug, GatewayError, UpstreamError
 from bff.core.exchange import Json, Reply, Request
-from bff.core.media import accepts
+from bff.core.media import accept_of, accepts
 from bff.core.status import HTTP_OF_CODE, MASKED_CODES, REASONS, Code
 from bff.pipeline.route import Tools
 from bff.transcoding import rpc_status
@@ -188,7 +188,7 @@ def _form_of(request: Request, tools: Tools) -> str:
     """The form of this request's errors: what its Accept names, its route's, else the gateway's."""
     form = request.error_form if request.route_id else tools.error_form
     if form in _TREES:
-        accept = request.headers.get(b"accept")
+        accept = accept_of(request.headers)
         if accept and b"problem+json" in accept and accepts(accept, _PROBLEM, by_name=True):
             return "problem"
     return form

@@ -16,6 +16,7 @@ from bff.core.exchange import (
     Request,
     Ticket,
 )
+from bff.core.media import accept_of
 from bff.core.status import Code
 from bff.pipeline.calls import Bound
 from bff.pipeline.crossing import StreamFields
@@ -55,7 +56,7 @@ class StreamForm(Struct, kw_only=True, eq=False):
         """The framing that this client asks for."""
         if self.raw is not None:
             return RawFraming(self.raw)
-        accept = request.headers.get(b"accept")
+        accept = accept_of(request.headers)
         framing = choose_framing(accept, self.default_framing)
         if framing == "sse":
             return EventFraming(self.write, self.events)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from bff.core.media import accepts
+from bff.core.headers import Headers
+from bff.core.media import accept_of, accepts
 
 
 @pytest.mark.parametrize(
@@ -35,3 +36,10 @@ def test_by_name_no_wildcard_counts() -> None:
 
 def test_ranges_beyond_the_64th_are_not_read() -> None:
     assert accepts(b"text/html," * 64 + b"application/json", "application/json") == 0
+
+
+def test_all_lines_of_the_field_are_one_list() -> None:
+    lines = [(b"accept", b"text/html"), (b"x-a", b"b"), (b"accept", b"application/json;q=0.5")]
+
+    assert accept_of(Headers(lines)) == b"text/html, application/json;q=0.5"
+    assert accept_of(Headers()) is None

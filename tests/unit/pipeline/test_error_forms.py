@@ -70,6 +70,16 @@ def test_route_and_accept_choose_the_form(tools: Tools, form: str, accept: str, 
 
 
 @pytest.mark.rule("transcoding.150")
+def test_every_line_of_accept_counts(tools: Tools) -> None:
+    request = a_request("aip193", "application/json")
+    request.headers.raw.append((b"accept", PROBLEM.encode()))
+
+    assert (
+        form_of(json.loads(error_reply(ClientError("NO_ROUTE"), request, tools).body)) == "problem"
+    )
+
+
+@pytest.mark.rule("transcoding.150")
 def test_before_a_route_is_known_the_gateway_s_form_holds(tools: Tools) -> None:
     ours = msgspec.structs.replace(tools, error_form="status")
 
