@@ -63,9 +63,11 @@ sources:
   more: {rpc: items.Get, with: {ids: "first.items[].id"}, on_error: {default: null}}
 reply: {item: first.item, more: "more.items[?count > '1'].{a: id}"}
 """
+_SAMPLE = Path(__file__).parents[2] / "mappings"
 # Files behind each other, each under a line `### name`.
 _MARK = b"### "
 MAPPING_SEEDS = (
+    *((_SAMPLE / name).read_bytes() for name in ("gateway.yaml", "home.yaml", "orders.yaml")),
     _GATEWAY.encode() + b"---" + _ITEMS.encode(),
     _GATEWAY.encode() + _REST.encode() + b"\n### items.yml" + _ITEMS.encode(),
     _GATEWAY.encode() + b"auth: {api_keys: {file: keys.yaml, pepper: env:HOME}}\n### keys.yaml\nkeys: []\n",
