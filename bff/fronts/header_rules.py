@@ -20,6 +20,7 @@ __all__ = ["HARD_DEADLINE_S", "Judged", "judge_headers"]
 # No request may take longer, whatever route and client say; streams have times of their own.
 HARD_DEADLINE_S = 30.0
 _LEAST_DEADLINE_S = 0.05
+_MOST_DIGITS = 19
 _MAX_NAME_BYTES = 128
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?").fullmatch
 # Given twice, two readers could take different ones.
@@ -85,7 +86,8 @@ def judge_headers(headers: Headers, caps: DoorCaps) -> Judged:
         caps=caps,
         size_bytes=size,
         host=host.decode("ascii").lower(),
-        declared_bytes=int(length) if length.isdigit() else 0,
+        # More digits say no more: any such number is beyond every cap, and thousands are no int.
+        declared_bytes=int(length[:_MOST_DIGITS]) if length.isdigit() else 0,
         announces_body=length != b"0" if length else headers.get(b"transfer-encoding") is not None,
         coding=codings[0] if codings else None,
         hint_s=None if _TIMEOUTS.isdisjoint(seen) else _least_hint_s(seen),
