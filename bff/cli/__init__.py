@@ -1,11 +1,16 @@
 """The `bff` command: one file per group of commands, each imported when it is asked for."""
 
+import contextlib
+import errno
 import gc
-from typing import Any
+import os
+import sys
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from bff import __version__
 from bff.core.late_import import import_late
 
 __all__ = ["app", "main"]
@@ -58,11 +63,33 @@ app = typer.Typer(
 )
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"bff {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def _group() -> None:
-    """Make typer see a group, though its table of commands is empty."""
+def _group(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Say which version this is."
+        ),
+    ] = False,
+) -> None:
+    """A gateway for mobile and web front ends: REST and GraphQL outside, gRPC services inside."""
 
 
 def main() -> None:
     """Run the command line."""
-    app()
+    try:
+        app()
+    except OSError as error:
+        # A full disk behind a redirection; what readers of a pipe leave unread is typer's affair.
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EIO}:
+            raise
+        with contextlib.suppress(OSError):
+            sys.stderr.write(f"bff: the output cannot be written: {error.strerror}\n")
+        # Python would try once more what is left in its buffers.
+        os._exit(1)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from bff.cli.offline import compile_offline, print_if_partial
-from bff.cli.report import print_problems
+from bff.cli.report import errors, print_problems
 from bff.core.errors import ConfigError
 from bff.snapshot.compiler import Compiled
 
@@ -22,7 +22,11 @@ def openapi(mappings: _Mappings = Path("mappings")) -> None:
 
 def sdl(mappings: _Mappings = Path("mappings")) -> None:
     """Print the GraphQL schema in SDL."""
-    typer.echo(_compiled(mappings).sdl)
+    text = _compiled(mappings).sdl
+    if not text:
+        errors.print("no service file has root fields of GraphQL: there is no schema", style="red")
+        raise typer.Exit(1)
+    typer.echo(text)
 
 
 def _compiled(mappings: Path) -> Compiled:

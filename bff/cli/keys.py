@@ -1,7 +1,7 @@
 """`bff keys`: make and list API keys. A secret is shown once and stored nowhere."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -46,8 +46,13 @@ def create(
     except ValueError as error:
         errors.print(str(error), style="red")
         raise typer.Exit(2) from None
-    before = file.read_text(encoding="utf-8") if file.exists() else "keys:\n"
-    file.write_text(before.rstrip("\n") + "\n" + format_record(record), encoding="utf-8")
+    except OSError as error:
+        _refuse_file(file, error)
+    try:
+        before = file.read_text(encoding="utf-8") if file.exists() else "keys:\n"
+        file.write_text(before.rstrip("\n") + "\n" + format_record(record), encoding="utf-8")
+    except OSError as error:
+        _refuse_file(file, error)
     typer.echo(text)
     errors.print(f"{record.id} written to {file}; the key above is not stored", style="green")
 
@@ -58,11 +63,15 @@ def list_keys(file: _File = Path("mappings/keys.yaml")) -> None:
     try:
         records = parse_key_file(file.read_text(encoding="utf-8"), file=str(file))
     except OSError as error:
-        errors.print(f"{file}: {error.strerror}", style="red")
-        raise typer.Exit(2) from None
+        _refuse_file(file, error)
     except ConfigError as error:
         print_problems(error.problems)
         raise typer.Exit(1) from None
     for record in records:
         scopes = " ".join(record.scopes)
         console.print(f"{record.id}  {record.sub}  {record.tier or '-'}  {scopes}")
+
+
+def _refuse_file(file: Path, error: OSError) -> NoReturn:
+    errors.print(f"{file}: {error.strerror}; --file names another", style="red")
+    raise typer.Exit(2)

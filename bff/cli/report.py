@@ -25,8 +25,9 @@ def print_problems(problems: Iterable[Problem], out: Console | None = None) -> N
 def _rendered(problem: Problem) -> Text:
     colour = "yellow" if problem.severity == "warning" else "red"
     text = Text()
-    text.append(str(problem.where), "bold")
-    text.append(f": {problem.severity}", colour)
+    if problem.where.file:
+        text.append(f"{problem.where}: ", "bold")
+    text.append(problem.severity, colour)
     if problem.code:
         text.append(f"[{problem.code}]", "dim")
     text.append(": ")

@@ -55,7 +55,8 @@ def serve(
         judged = compile_held(mappings, held)
     except ConfigError as error:
         print_problems(error.problems)
-        errors.print(f"not started: {len(error.problems)} problem(s)", style="red")
+        count = len(error.problems)
+        errors.print(f"not started: {count} problem{'s' if count != 1 else ''}", style="red")
         raise typer.Exit(_REFUSED) from None
     print_problems(judged.compiled.warnings)
     if why := held.accept(judged.sources):

@@ -86,6 +86,9 @@ class Drain(Block):
 
 
 def _one_or_many(value: Any) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool):
+        text = f"expected an address such as 127.0.0.1:8080, got the number {value}"
+        raise refuse(text, hint=f"write 127.0.0.1:{value}, or 0.0.0.0:{value} for every interface")
     return [value] if isinstance(value, str) else value
 
 

@@ -97,6 +97,8 @@ def _sentence(detail: ErrorDetails) -> tuple[str, str, str]:
         hint = (
             "quotes make it text" if detail["type"] == "string_type" and _is_scalar(value) else ""
         )
+        if detail["type"].startswith("bool") and isinstance(value, str):
+            hint = _OLD_BOOLS.get(value.lower(), "")
         return f"expected {_EXPECTED[detail['type']]}, got {shown(value)}", hint, "BFF-C012"
     if detail["type"] in _BOUNDS:
         return _BOUNDS[detail["type"]](context, value), "", "BFF-C015"
@@ -116,6 +118,11 @@ def _of_word(context: dict[str, Any], value: Any) -> tuple[str, str, str]:
 
 
 _MISSING = {"service": "documents of HTTP services, which have none, are not built in this version"}
+
+# Of YAML 1.1; here they are words.
+_OLD_BOOLS = dict.fromkeys(("yes", "on", "y", "1"), "write true") | dict.fromkeys(
+    ("no", "off", "n", "0"), "write false"
+)
 
 _EXPECTED = {
     "string_type": "text",

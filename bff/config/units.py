@@ -36,6 +36,17 @@ _RATE = re.compile(
 _DECIMAL_SIZE = re.compile(r"([0-9]{1,12})\s*(k|kb|kib|m|mb|mib|g|gb|gib)", re.IGNORECASE)
 
 
+# As other programs write it.
+_FOREIGN_UNIT = re.compile(
+    r"\s*(?:(milli\w*|msecs?|ms)|(seconds?|secs?|s)|(minutes?|mins?|m)|(hours?|hrs?|h)|(days?|d))",
+    re.IGNORECASE,
+)
+_FOREIGN_RATE = re.compile(
+    r"([0-9]{1,12})\s*(?:/|per|r/)\s*(?:(seconds?|secs?|s)|(minutes?|mins?|m)|(hours?|hrs?|h)|(days?|d))",
+    re.IGNORECASE,
+)
+
+
 class UnitError(ValueError):
     """A text that is no such figure; `hint` says how to write it."""
 
@@ -71,8 +82,23 @@ def parse_duration_s(value: object) -> float:
     found = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if found:
         return float(found[1]) * _DURATIONS_S[found[2]]
-    hint = f"write {value}s or {value}ms" if _is_number(value) else ""
+    hint = f"write {value}s or {value}ms" if _is_number(value) else _meant_duration(value)
     raise UnitError(f"expected a duration such as 250ms, got {_shown(value)}", hint)
+
+
+def _meant_duration(value: object) -> str:
+    """The hint for `4 sec`, `1m30s` and the like; empty where they do not read as a duration."""
+    if not isinstance(value, str):
+        return ""
+    total_s, at = 0.0, 0
+    while at < len(value):
+        number = re.compile(_NUMBER).match(value, at)
+        unit = number and _FOREIGN_UNIT.match(value, number.end())
+        if not number or not unit:
+            return ""
+        total_s += float(number[1]) * list(_DURATIONS_S.values())[(unit.lastindex or 1) - 1]
+        at = unit.end()
+    return f"write {duration_text(total_s)}" if total_s else ""
 
 
 def parse_size_bytes(value: object) -> int:
@@ -109,6 +135,8 @@ def parse_rate(value: object) -> Rate:
                 "a rate is per s, min, hour or day; week and month are for quotas",
             )
         hint = f"write {value}/min or {value}/s" if _is_number(value) else ""
+        if isinstance(value, str) and (near := _FOREIGN_RATE.fullmatch(value)):
+            hint = f"write {near[1]}/{('s', 'min', 'hour', 'day')[(near.lastindex or 2) - 2]}"
         raise UnitError(f"expected a rate such as 60/min, got {_shown(value)}", hint)
     period_s = _PERIODS_S[found[2]] if found[2] else float(found[3]) * _DURATIONS_S[found[4]]
     if not int(found[1]) or not period_s:

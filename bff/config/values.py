@@ -86,10 +86,20 @@ def _check_address(text: str) -> str:
     host, colon, port = text.rpartition(":")
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     if not colon or not bare or (":" in bare and bare == host) or any(c.isspace() for c in text):
-        raise refuse(f"expected an address such as 127.0.0.1:8080, got {text!r}")
+        hint = _meant_address(text)
+        raise refuse(f"expected an address such as 127.0.0.1:8080, got {text!r}", hint=hint)
     if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65_535):
         raise refuse(f"the port must be 0 to 65535, got {port[:12]!r}")
     return text
+
+
+def _meant_address(text: str) -> str:
+    _, scheme, rest = text.partition("://")
+    if scheme:
+        return f"write {rest.rstrip('/')}; the scheme is told by `tls`" if ":" in rest else ""
+    if text.startswith(":") and text[1:].isdigit():
+        return f"write 127.0.0.1{text}, or 0.0.0.0{text} for every interface"
+    return "" if ":" in text or not text else f"write its port too: {text}:50051"
 
 
 def _check_cidr(text: str) -> str:

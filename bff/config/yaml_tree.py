@@ -43,6 +43,8 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 # YAML 1.2 5.4: U+0085, U+2028 and U+2029 no longer end a line.
 _LINE_BREAK = re.compile(r"\r\n|[\n\r]")
 _NO_CHARACTER = re.compile(r"\\U(?!000[0-9a-fA-F]{5}|0010[0-9a-fA-F]{4})[0-9a-fA-F]{8}")
+# With these YAML begins something of its own.
+_MARKS = frozenset("*&!%@`")
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOLS = {"true": True, "false": False}
 
@@ -119,7 +121,8 @@ def parse(source: Source, text: str) -> tuple[list[Node], list[Problem]]:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
         what = " ".join(str(part) for part in (error.context, error.problem) if part)
-        reader.report(f"this is not YAML: {what}", line, column, "BFF-C001")
+        hint = _fix(str(error.problem), reader.line(line)[column - 1 : column])
+        reader.report(f"this is not YAML: {what}", line, column, "BFF-C001", hint)
     except (YAMLError, ValueError, OverflowError) as error:
         # ValueError and OverflowError: an escape beyond U+10FFFF, or a version of thousands of digits.
         found = _NO_CHARACTER.search(text)
@@ -134,6 +137,17 @@ def _place_in(text: str, position: int) -> tuple[int, int]:
     return len(lines), len(lines[-1]) + 1
 
 
+def _fix(problem: str, at: str) -> str:
+    """What to write instead, for the mistakes that templates and bodies invite."""
+    if "alphabetic" in problem or at in _MARKS:
+        return 'put the text in quotes, such as "*"'
+    if "'\\t'" in problem:
+        return "indent with spaces; a tab indents nothing in YAML"
+    if at == "{":
+        return 'put a path with variables in quotes where it stands inside { }: "/v1/{id}"'
+    return ""
+
+
 class _Reader:
     """Takes parser events, builds the documents of one file."""
 
@@ -144,6 +158,10 @@ class _Reader:
         self._stack: list[_Open] = []
         self._anchors: dict[str, Node] = {}
         self._root: Node | None = None
+
+    def line(self, number: int) -> str:
+        """The text of a line; empty for line 0."""
+        return self._source.line(number)
 
     def report(self, message: str, line: int, column: int, code: str, hint: str = "") -> None:
         self.problems.append(self._problem(message, line, column, code, hint))

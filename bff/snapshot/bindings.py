@@ -65,6 +65,8 @@ def entries_of(
     routes = file.value.routes
     wildcard = next((r for r in routes if r.rpc == "*"), None)
     exact = {r.rpc for r in routes if r.rpc != "*"}
+    # The first entry of each method that serves its annotation.
+    annotated: dict[str, int] = {}
     for index, route in enumerate(routes):
         if route.rpc == "*":
             spread = [method for method in service.methods.values() if method.name not in exact]
@@ -93,7 +95,23 @@ def entries_of(
                 hint=f"nearest: {close}" if close else "",
             )
             continue
+        first = annotated.setdefault(route.rpc, index) if _is_annotated(route) else index
+        if first != index:
+            find.add(
+                file,
+                f"{route.rpc} has the paths of its annotation by routes[{first}] already",
+                "routes",
+                index,
+                "rpc",
+                hint="write both in one entry, or give this one a path",
+            )
+            continue
         yield Entry(file, named, _inherit(route, wildcard), index, wildcard, exact=True)
+
+
+def _is_annotated(route: Route) -> bool:
+    """Whether the route serves the rules of its method's annotation."""
+    return route.annotation == "keep" or all(getattr(route, verb) is None for verb in Binding.verbs)
 
 
 def _inherit(route: Route, wildcard: Route | None) -> Route:

@@ -204,12 +204,10 @@ class GraphqlCompiler:
         if method is None:
             own = [n.partition(".")[2] for n in self._routes.methods if "/" not in n]
             close = nearest(rpc, (*self._routes.methods, *own))
-            self._find.add(
-                file,
-                f"no unary operation {rpc}",
-                *path,
-                hint=f"did you mean {close}?" if close else "",
-            )
+            message, hint = f"no unary operation {rpc}", f"did you mean {close}?" if close else ""
+            if any(map(self._routes.is_stream, (rpc, f"{file.value.upstream}.{rpc}"))):
+                message, hint = f"{rpc} is a stream", "fields and joins take unary methods"
+            self._find.add(file, message, *path, hint=hint)
         return method
 
     def _serve(self, schema: GqlSchema, trie: RouteTrie[CompiledRoute]) -> CompiledGraphql:

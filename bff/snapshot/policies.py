@@ -21,9 +21,10 @@ from bff.transform.condition import ConditionError, compile_condition
 from bff.transform.expr import ExprError, compile_expr
 from bff.transform.shapes import ANY
 
-__all__ = ["AuthLevel", "LimitLevel", "PolicyCompiler", "policy_names"]
+__all__ = ["RULE_NAMES", "AuthLevel", "LimitLevel", "PolicyCompiler", "policy_names"]
 
-_NAMES = frozenset({"auth", "path", "query", "request"})
+# What rules of `auth` read.
+RULE_NAMES = frozenset({"auth", "path", "query", "request"})
 # One level of `auth` rules: the block, the document it stands in, its path there.
 AuthLevel = tuple[CommonRules, Located, tuple[str | int, ...]]
 # One level of `limit`: names of policies or "none", the document, its path there.
@@ -213,7 +214,7 @@ class PolicyCompiler:
         if level.tenant is None:
             return None
         try:
-            return compile_expr(level.tenant, dict.fromkeys(_NAMES, ANY)).evaluate
+            return compile_expr(level.tenant, dict.fromkeys(RULE_NAMES, ANY)).evaluate
         except ExprError as error:
             self._find.add(
                 placed, error.message, *path, "tenant", hint=error.hint, column=error.column
@@ -227,7 +228,7 @@ class PolicyCompiler:
             return None
         try:
             # A fault at run time (a missing key, a type that does not fit) denies, in `auth.access`.
-            return compile_condition(level.when, _NAMES).holds
+            return compile_condition(level.when, RULE_NAMES).holds
         except ConditionError as error:
             self._find.add(
                 placed, error.message, *path, "when", hint=error.hint, column=error.column

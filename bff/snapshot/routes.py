@@ -29,6 +29,7 @@ from bff.snapshot.protocols import ProtocolCompiler
 from bff.snapshot.reserved import ReservedPaths
 from bff.snapshot.switches import RouteSwitches, SwitchCompiler, reads_path
 from bff.snapshot.upstreams import UpstreamCompiler
+from bff.snapshot.vain_keys import judge_entry
 from bff.snapshot.works import Rule, WorkCompiler
 from bff.transcoding.descriptors import Descriptors
 from bff.transcoding.http_rules import check_binding, named_binding, unbound_binding
@@ -141,6 +142,11 @@ class RouteCompiler:
             if served.switches.values.show_errors
         } | self.protocols.shown_errors
 
+    def is_stream(self, name: str) -> bool:
+        """Whether `upstream.Method` is an operation that aggregates and GraphQL cannot call."""
+        upstream, _, method = name.rpartition(".")
+        return name not in self.methods and method in self.methods_at.get(upstream, ())
+
     def place_of(self, route: CompiledRoute) -> str:
         """Where a route's rule is written; its id where that is no rule of a service."""
         return str(self._places.get(route.id, route.id))
@@ -216,10 +222,12 @@ class RouteCompiler:
         levels = Levels(self._gateway, entry)
         switches = self._switches.compile(levels.switches())
         bindings = bindings_of(entry, self._find, needs_rule=not switches.values.protocols)
+        templates: list[Template] = []
         for binding in bindings:
             template = self._template(entry, binding, switches.values)
             if template is None:
                 continue
+            templates.append(template)
             rule = Rule(
                 entry=entry,
                 binding=named_binding(entry.method, binding),
@@ -235,6 +243,8 @@ class RouteCompiler:
                 self._unbound.append((rule, switches))
             else:
                 self._compile_rule(rule, switches)
+        if len(templates) == len(bindings):
+            judge_entry(entry, templates, self._find)
 
     def _template(self, entry: Entry, binding: HttpBinding, switches: Switches) -> Template | None:
         try:

@@ -125,22 +125,20 @@ class ScreenCompiler:
             self._find.add(file, f"{text} belongs to {owner}", "aggregate", hint=hint)
         return template if owner is None else None
 
+    def _why_no_operation(self, rpc: str) -> tuple[str, str]:
+        if self._routes.is_stream(rpc):
+            return f"{rpc} is a stream", "a source is one call: name a unary method"
+        close = nearest(rpc, self._routes.methods)
+        hint = f"did you mean {close}?" if close else ""
+        return f"no operation {rpc}", hint or "operations are upstream.Method of a service file"
+
     def _specs(self, file: Placed[AggregateFile]) -> list[SourceSpec] | None:
         specs = []
         for name, source in file.value.sources.items():
             found = self._routes.methods.get(source.rpc)
             if found is None:
-                close = nearest(source.rpc, self._routes.methods)
-                self._find.add(
-                    file,
-                    f"no operation {source.rpc}",
-                    "sources",
-                    name,
-                    "rpc",
-                    hint=f"did you mean {close}?"
-                    if close
-                    else "operations are upstream.Method of a service file",
-                )
+                message, hint = self._why_no_operation(source.rpc)
+                self._find.add(file, message, "sources", name, "rpc", hint=hint)
                 continue
             specs.append(
                 SourceSpec(

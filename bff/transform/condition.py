@@ -64,13 +64,18 @@ class ConditionFault(EvalError):
 class Condition:
     """A compiled condition. `names` are the root names it reads."""
 
-    __slots__ = ("_execute", "_loops", "names", "text")
+    __slots__ = ("_chains", "_execute", "_loops", "names", "text")
 
-    def __init__(self, text: str, program: Program, *, names: frozenset[str], loops: bool) -> None:
+    def __init__(self, text: str, program: Program, shape: "_Shape") -> None:
         self.text = text
-        self.names = names
+        self.names = shape.roots
         self._execute = program.execute
-        self._loops = loops
+        self._loops = bool(shape.bound)
+        self._chains = shape.chains
+
+    def members_of(self, root: str) -> set[str]:
+        """The members that it asks `root` for by name."""
+        return {chain[1] for chain in self._chains if chain[0] == root and len(chain) > 1}
 
     def holds(self, scope: Mapping[str, Json]) -> bool:
         """The answer over `scope` (root name -> JSON tree).
@@ -113,7 +118,7 @@ def compile_condition(
     strange = sorted(set(program.variables()) - shape.bound - names)
     if strange:
         raise ConditionError(f"{strange[0]!r} is not known{_hint(strange[0], names)}")
-    condition = Condition(text, program, names=shape.roots, loops=bool(shape.bound))
+    condition = Condition(text, program, shape)
     _dry_run(condition, shape, samples or {})
     return condition
 

@@ -123,7 +123,7 @@ def test_bad_files_are_refused_with_their_places(shop: SampleServices, tmp_path:
     text = gateway.error_text()
     assert "catalog.yaml:" in text
     assert "GetProduct" in text
-    assert "not started: 1 problem(s)" in text
+    assert "not started: 1 problem\n" in text + "\n"
 
 
 def test_a_worker_that_cannot_start_says_why(shop: SampleServices, tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +27,58 @@ def test_help_lists_every_command() -> None:
     assert [
         line.split()[1] for line in lines if len(line.split()) > 2 and line.split()[1] in COMMANDS
     ] == COMMANDS
+
+
+def test_the_version_is_said() -> None:
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
+
+    ended = run_bff("--version")
+
+    assert ended.exit_code == 0
+    assert ended.stdout == f"bff {project['version']}\n"
+
+
+def test_output_that_nobody_can_take_is_told_in_one_line() -> None:
+    """As on a full disk behind `>`: no trace, and no success."""
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "bff", "--version"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+
+    assert ended.returncode == 1
+    assert ended.stderr == "bff: the output cannot be written: No space left on device\n"
+
+
+def test_a_key_file_that_cannot_be_written_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And no key is shown that nobody could use."""
+    monkeypatch.setenv("PEPPER", "0123456789abcdef0123456789abcdef")
+    file = tmp_path / "not" / "there.yaml"
+    ended = run_bff("keys", "create", "--sub=a", "--pepper=env:PEPPER", f"--file={file}")
+
+    assert ended.exit_code == 2
+    assert ended.stdout == ""
+    assert "there.yaml: No such file or directory; --file names another" in ended.stderr
+
+
+def test_a_problem_without_a_file_begins_with_what_it_is(tmp_path: Path) -> None:
+    ended = run_bff("keys", "create", "--sub=a", "--pepper=env:NOT_SET", f"--file={tmp_path}/k")
+
+    assert ended.exit_code == 2
+    assert ended.stderr.startswith("error[BFF-C018]: the environment has no NOT_SET")
+
+
+def test_a_schema_that_is_not_there_is_no_success(tmp_path: Path) -> None:
+    (tmp_path / "gateway.yaml").write_text("gateway: {name: shop}\n")
+    ended = run_bff("sdl", str(tmp_path))
+
+    assert ended.exit_code == 1
+    assert "no service file has root fields of GraphQL" in ended.stderr
 
 
 def test_unknown_command_is_refused_by_name() -> None:

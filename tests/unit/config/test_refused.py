@@ -38,6 +38,16 @@ SOURCE = SHOP + "---\naggregate: GET /a\nsources: {x: {rpc: orders.Get, %s}}"
         (ROUTE % "limit: [5]", "8:22", "routes[0].limit[0]", ["expected text, got the number 5"]),
         (SOURCE % "with: {a: [1]}", "6:42", "sources.x.with.a", ["an expression", "got a list"]),
         ("service: a.B\nupstream: b\nroutes: annotation", "3:9", "routes", ["mean `annotations`?"]),
+        (ROUTE % "auth: {required: yes}", "8:31", "routes[0].auth.required", ["'yes'", "write true"]),
+        # What templates and bodies invite, where quotes are left out.
+        ("service: a.B\nupstream: b\nroutes:\n- rpc: A\n  body: *\n", "5:10", "", ['such as "*"']),
+        ("routes: [{get: /v1/{id}, also: {}}]", "1:20", "", ["put a path with variables in quotes"]),
+        ("service: a.B\n\tupstream: b\n", "2:1", "", ["indent with spaces"]),
+        # Addresses.
+        ("gateway: {listen: 8080}", "1:19", "gateway.listen", ["write 127.0.0.1:8080"]),
+        ("gateway: {listen: ':8080'}", "1:19", "gateway.listen", ["0.0.0.0:8080 for every interface"]),
+        ("upstreams: {a: {endpoints: ['http://h:1']}}", "1:29", "upstreams.a.endpoints[0]", ["write h:1;"]),
+        ("upstreams: {a: {endpoints: [h]}}", "1:29", "upstreams.a.endpoints[0]", ["its port too"]),
         # Missing keys.
         ("service: a.B\nroutes: []", "1:1", "upstream", ["`upstream` is missing"]),
         (SHOP + "---\nservice: a.B\nupstream: orders\nroutes: [{get: /a}]", "7:10", "routes[0].rpc",
