@@ -88,6 +88,8 @@ class Gateway(FastAPI):
         )
         self._settings = settings
         self._door: Door | None = None
+        # Counts a connection that no request came from, by reason; set while the lifespan runs.
+        self.refused: Callable[[str], None] = _ignore
         # Done before the node hears that this worker is ready: from then on clients may come.
         self.before_ready: Callable[[], None] | None = None
 
@@ -95,6 +97,7 @@ class Gateway(FastAPI):
     async def _live(self, _app: FastAPI) -> AsyncIterator[None]:
         async with _Worker(self._settings, self.before_ready) as worker:
             self._door = worker.door
+            self.refused = worker.count_refused
             yield
 
     @property
@@ -355,6 +358,10 @@ class _Worker:
             self._metrics.counter("bff_route_misses_total", reason).add()
         self._metrics.counter("bff_refused_total", request.template, request.stage, reason).add()
 
+    def count_refused(self, reason: str) -> None:
+        """Count a connection that was ended before there was a request."""
+        self._metrics.counter("bff_connections_refused_total", reason).add()
+
     # The node
 
     async def _open_link(self, path: str) -> None:
@@ -418,6 +425,10 @@ class _Worker:
         await self._parts.close_unused()
         self._metrics.counter("bff_config_refused_total", "compile").add()
         return Loaded(ask, ok=False, version=self._version, problems=problems)
+
+
+def _ignore(_reason: str) -> None:
+    """What is heard before the lifespan began, by nobody."""
 
 
 def _metrics_in(folder: str) -> tuple[Metrics, str]:

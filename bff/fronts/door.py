@@ -21,7 +21,7 @@ from bff.fronts.canonical import canonical_path, check_query
 from bff.fronts.caps import DoorCaps
 from bff.fronts.coded_body import CodedBody
 from bff.fronts.exchange import CLOSE, PART_BYTES, Exchange
-from bff.fronts.header_rules import HARD_DEADLINE_S, Judged, judge_headers
+from bff.fronts.header_rules import HARD_DEADLINE_S, Judged, judge_headers, missing_host
 from bff.fronts.websocket import SocketExchange
 from bff.pipeline.inbound import find_route
 from bff.pipeline.respond import error_reply
@@ -181,6 +181,8 @@ class Door:
         if judged is None or judged.caps is not caps:
             judged = headers.judged = judge_headers(headers, caps)
         request.host = judged.host
+        if not judged.host and request.protocol != "1.0":
+            raise missing_host()
         request.headers_bytes = judged.size_bytes
         request.announces_body = judged.announces_body
         exchange.declared_bytes = judged.declared_bytes

@@ -15,7 +15,7 @@ from bff.fronts.caps import DoorCaps
 from bff.fronts.codings import CODINGS, Inflater
 from bff.fronts.exchange import CLOSE
 
-__all__ = ["HARD_DEADLINE_S", "Judged", "judge_headers"]
+__all__ = ["HARD_DEADLINE_S", "Judged", "judge_headers", "missing_host"]
 
 # No request may take longer, whatever route and client say; streams have times of their own.
 HARD_DEADLINE_S = 30.0
@@ -46,7 +46,10 @@ _TAKEN_CODINGS = ((b"accept-encoding", b"gzip, br, zstd, identity"),)
 
 
 class Judged(Struct, frozen=True, kw_only=True):
-    """What a set of header fields says, for as long as these caps hold; `hint_s` is the least of its timeouts."""
+    """What a set of header fields says, for as long as these caps hold; `hint_s` is the least of its timeouts.
+
+    `host` is empty where there is none.
+    """
 
     caps: DoorCaps
     size_bytes: int
@@ -95,14 +98,21 @@ def judge_headers(headers: Headers, caps: DoorCaps) -> Judged:
 
 
 def _read_singles(seen: dict[bytes, bytes]) -> bytes:
-    """Judge the fields that may stand once; returns Host."""
+    """Judge the fields that may stand once; returns Host, empty if there is none."""
     for name, value in seen.items():
         if not value.isascii():
             raise _bad_header(name, "has characters that are not ASCII")
     host = seen.get(b"host")
-    if host is None or not _HOST(host):
+    if host is None:
+        return b""
+    if not _HOST(host):
         raise _bad_header(b"host", "is missing or not valid")
     return host
+
+
+def missing_host() -> ClientError:
+    """Of a request without Host; HTTP/1.0 alone may leave it out (RFC 9112 3.2)."""
+    return _bad_header(b"host", "is missing or not valid")
 
 
 def _least_hint_s(seen: dict[bytes, bytes]) -> float:

@@ -72,6 +72,10 @@ class Site(Protocol):
         """Monotonic seconds."""
         ...
 
+    def refused(self, reason: str) -> None:
+        """Count a connection that was ended with `reason`: there is no request to log."""
+        ...
+
     def answer(self, exchange: Exchange) -> "asyncio.Task[None]":
         """Begin to answer a request."""
         ...
@@ -131,7 +135,7 @@ class Http1Protocol(asyncio.Protocol):
         site = self._site
         site.connections.add(self)
         if len(site.connections) > site.settings.connections:
-            self._refuse(_CROWDED)
+            self._refuse(_CROWDED, "OVERLOADED")
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's shape
         """The client is gone: what runs for it ends, what waits never begins."""
@@ -162,7 +166,7 @@ class Http1Protocol(asyncio.Protocol):
         except MalformedError:
             self._refuse_malformed()
         except HeadTooLargeError:
-            self._refuse(_HEAD_TOO_LARGE)
+            self._refuse(_HEAD_TOO_LARGE, "HEADERS_TOO_LARGE")
         else:
             if self._ahead:
                 self._go_on()
@@ -269,13 +273,14 @@ class Http1Protocol(asyncio.Protocol):
             else:
                 self._ahead.remove(incoming)
         if self._current is None and not self._ahead:
-            self._refuse(_MALFORMED)
+            self._refuse(_MALFORMED, "MALFORMED_REQUEST")
             return
         self.read_no_more()
         if self._ahead:
             self._go_on()
 
-    def _refuse(self, reply: bytes) -> None:
+    def _refuse(self, reply: bytes, reason: str) -> None:
+        self._site.refused(reason)
         self._transport.write(reply)
         self._ahead.clear()
         self._end(heard=False)

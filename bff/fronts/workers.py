@@ -217,6 +217,10 @@ class _Server(uvicorn.Server):
     def _connect(self, **_given: Any) -> Http1Protocol:
         return Http1Protocol(self, asyncio.get_running_loop())
 
+    def refused(self, reason: str) -> None:
+        """As `Site.refused`."""
+        self._app.refused(reason)
+
     def answer(self, exchange: Exchange) -> asyncio.Task[None]:
         """As `Site.answer`."""
         return asyncio.get_running_loop().create_task(self._app.door.serve(exchange))

@@ -59,7 +59,16 @@ FAMILIES: dict[str, Family] = {
             "rpc_system_name rpc_method rpc_response_status_code upstream error_type",
             "Time of one attempt at a service.",
         ),
-        _counter("bff_refused_total", "route stage reason", "Requests refused by the gateway."),
+        _counter(
+            "bff_refused_total",
+            "route stage reason",
+            "Requests that ended with a reason, services' too.",
+        ),
+        _counter(
+            "bff_connections_refused_total",
+            "reason",
+            "HTTP/1.1 connections ended before a request.",
+        ),
         _counter("bff_route_misses_total", "reason", "Requests that no route took."),
         _counter("bff_auth_failures_total", "provider reason", "Credentials refused."),
         _counter("bff_limit_decisions_total", "policy decision source", "Decisions of policies."),

@@ -101,6 +101,9 @@ class _Site:
     def now_s(self) -> float:
         return 1.0
 
+    def refused(self, reason: str) -> None:
+        pass
+
     def answer(self, exchange: Exchange) -> "asyncio.Task[None]":
         assert self.turn is None, "a second request before the reply to the first"
         self.turn = cast("Http1Exchange", exchange)

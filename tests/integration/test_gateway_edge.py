@@ -1,5 +1,6 @@
 """The door: paths, headers, ids, addresses; and what the log says of each request."""
 
+import json
 import re
 from collections.abc import Iterator
 
@@ -118,6 +119,25 @@ async def test_a_header_with_two_meanings_is_refused(
     assert reply.status in {status, 400}
     assert reply.headers["connection"] == "close"
     assert (await samples.calls("catalog", "GetProduct")).calls == 0
+
+
+@pytest.mark.rule("edge.4")
+async def test_http_1_0_may_leave_out_its_host(gateway: GatewayProcess) -> None:
+    """RFC 9112 3.2 asks it of HTTP/1.1; health checks of old balancers have none."""
+    reply = await gateway.raw(b"GET /v1/products/p-1 HTTP/1.0\r\n\r\n")
+
+    assert (reply.status, json.loads(reply.body)["productId"]) == (200, "p-1")
+
+
+async def test_what_is_no_request_is_counted(gateway: GatewayProcess) -> None:
+    """It has no line in the access log, so an operator has nothing else to go by."""
+    name = "bff_connections_refused_total"
+    before = await gateway.metric(name, reason="MALFORMED_REQUEST")
+
+    reply = await gateway.raw(b"\x16\x03\x01 no HTTP\r\n\r\n")
+
+    assert (reply.status, reply.reason) == (400, "MALFORMED_REQUEST")
+    await gateway.wait_metric(name, before + 1, reason="MALFORMED_REQUEST")
 
 
 @pytest.mark.rule("edge.4")

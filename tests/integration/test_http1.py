@@ -43,6 +43,10 @@ class Echo:
     port: int = 0
     after: "Parrot | None" = None
     clients: "list[Client]" = field(default_factory=list)
+    refusals: list[str] = field(default_factory=list)
+
+    def refused(self, reason: str) -> None:
+        self.refusals.append(reason)
 
     def now_s(self) -> float:
         return self.clock_s
@@ -479,6 +483,7 @@ async def test_connections_above_the_most_are_told_and_ended(echo: Echo) -> None
 
     assert answer.startswith(b"HTTP/1.1 503 ")
     assert b"OVERLOADED" in answer
+    assert echo.refusals == ["OVERLOADED"]
     assert (await first.reply())[0] == 200
 
 

@@ -163,6 +163,9 @@ class TalkGateway:
 
     # The site of its connections
 
+    def refused(self, reason: str) -> None:
+        """Nobody counts here."""
+
     def answer(self, exchange: Exchange) -> asyncio.Task[None]:
         """Begin to answer a request."""
         task = asyncio.get_running_loop().create_task(self.door.serve(exchange))

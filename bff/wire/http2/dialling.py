@@ -145,5 +145,6 @@ def fault_of_dial(error: Exception) -> Fault:
         reason="UPSTREAM_TLS" if is_tls else "UPSTREAM_UNAVAILABLE",
         code=Code.UNAVAILABLE,
         sent="never",
-        detail=f"not connected: {type(error).__name__}: {error}",
+        # That of asyncio's timeout has no words.
+        detail=f"not connected: {type(error).__name__}: {str(error) or 'no answer in time'}",
     )
