@@ -18,7 +18,11 @@ from bff.pipeline.streams import StreamForm, begin
 
 __all__ = ["ClientStreamed", "Conversation"]
 
-_UPGRADE = ((b"upgrade", b"websocket"), (b"connection", b"upgrade"))
+# What a 426 asks for (RFC 9110 15.5.22), by whether the route is there over WebSocket.
+_UPGRADES = {
+    offered: ((b"upgrade", protocol), (b"connection", b"upgrade"))
+    for offered, protocol in ((True, b"websocket"), (False, b"HTTP/2.0"))
+}
 
 
 class ClientStreamed(Struct, kw_only=True, eq=False):
@@ -82,7 +86,8 @@ class ClientStreamed(Struct, kw_only=True, eq=False):
 class Conversation(Struct, kw_only=True, eq=False):
     """Messages both ways, over HTTP/2. HTTP/1.1 has one direction at a time, and gets 426.
 
-    `whole` lets HTTP/1.1 in: all of the request is read first, within these limits.
+    `whole` lets HTTP/1.1 in: all of the request is read first, within these limits. `socketed`: the
+    route is there over WebSocket too.
     """
 
     bound: Bound
@@ -90,12 +95,13 @@ class Conversation(Struct, kw_only=True, eq=False):
     form: StreamForm
     limits: BodyLimits
     whole: BodyLimits | None = None
+    socketed: bool = False
 
     async def validate(self, request: Request, ticket: Ticket, match: Match) -> Inputs:
         """What can be judged before the body."""
         one_way = request.protocol.startswith("1")
         if one_way and self.whole is None:
-            raise ClientError("UPGRADE_REQUIRED", headers=_UPGRADE)
+            raise ClientError("UPGRADE_REQUIRED", headers=_UPGRADES[self.socketed])
         self.intake.judge(request, match)
         if not one_way or self.whole is None:
             messages = self.intake.open(request, match, self.limits)

@@ -66,6 +66,10 @@ class WorkCompiler:
         find: Findings,
     ) -> None:
         self._max_parameters = gateway.value.caps.params
+        self._hears_http2 = any(
+            listener.http == 2 or (listener.tls is not None and listener.http == "auto")
+            for listener in gateway.value.gateway.listen
+        )
         self._codec_of = codec_of
         self._policies = policies
         self._upstreams = upstreams
@@ -254,7 +258,20 @@ class WorkCompiler:
         if isinstance(made, StreamFault):
             self._find.note(rule_problem(rule.binding, made.message, hint=made.hint))
             return None
+        if isinstance(made, Conversation):
+            made.socketed = rule.entry.route.websocket
+            if not (made.socketed or made.whole or self._hears_http2):
+                self._warn_unheard(rule)
         return made
+
+    def _warn_unheard(self, rule: Rule) -> None:
+        problem = rule_problem(
+            rule.binding,
+            f"{rule.entry.method.name} talks both ways, and no listener speaks HTTP/2: all get 426",
+            hint="write `websocket: true`, `transcoding: {bidi_http1: half_duplex}`, or give "
+            "gateway.listen `tls` or `http: 2`",
+        )
+        self._find.warn(structs.replace(problem, severity="warning"))
 
     def socket_of(self, rule: Rule, work: object) -> Socketed | None:
         """What the route does over WebSocket; None where it cannot."""

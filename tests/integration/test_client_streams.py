@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conftest import ROOMY
-from tests.support.gateway import GatewayProcess, bearer, reason_of
+from tests.conftest import ROOMY, Tokens
+from tests.support.gateway import GatewayProcess, bearer, reason_of, sample_files
 from tests.support.h2_client import H2Stream
 from tests.support.samples import SampleServices
 
@@ -302,6 +302,21 @@ async def test_over_http1_a_conversation_needs_an_upgrade(
     assert (reply.status_code, reason_of(reply.json())) == (426, "UPGRADE_REQUIRED")
     assert reply.headers["upgrade"] == "websocket"
     assert (await samples.calls("orders", "TrackOrders")).calls == 0
+
+
+@pytest.mark.rule("transcoding.134")
+async def test_no_upgrade_is_promised_that_is_not_there(
+    shop: SampleServices, tmp_path: Path, tokens: Tokens
+) -> None:
+    """Without WebSocket on the route, HTTP/2 is what the client needs."""
+    orders = sample_files(shop)["orders.yaml"].replace("    websocket: true\n", "")
+    with GatewayProcess(tmp_path, shop, changes=ROOMY, files={"orders.yaml": orders}) as gateway:
+        async with gateway.client() as http:
+            reply = await http.post(
+                "/v1/orders:track", headers=bearer(await tokens.of("admin")), json=[]
+            )
+
+    assert (reply.status_code, reply.headers["upgrade"]) == (426, "HTTP/2.0")
 
 
 @pytest.mark.rule("transcoding.134")

@@ -80,3 +80,21 @@ def test_a_stream_is_told_apart_from_an_operation_that_is_not_there(tmp_path: Pa
         "screen.yaml:2:22 orders.WatchOrder is a stream; a source is one call: name a unary method",
         "orders.yaml:4:28 WatchOrder is a stream; fields and joins take unary methods",
     ]
+
+
+@pytest.mark.rule("transcoding.134")
+@pytest.mark.parametrize(
+    ("way", "warned"),
+    [("", 1), (", websocket: true", 0), (", transcoding: {bidi_http1: half_duplex}", 0)],
+    ids=["HTTP/1.1 alone", "WebSocket", "in turns"],
+)
+def test_a_conversation_that_nobody_can_hold_is_warned_of(
+    tmp_path: Path, way: str, warned: int
+) -> None:
+    routes = f"routes: [{{rpc: TrackOrders{way}}}]"
+
+    found = compiled(tmp_path, orders=ORDERS + routes).warnings
+
+    told = [problem.message for problem in found if "both ways" in problem.message]
+    assert len(told) == warned
+    assert all(text.endswith("no listener speaks HTTP/2: all get 426") for text in told)
