@@ -45,6 +45,7 @@ from bff.telemetry.access_log import AccessLog
 from bff.telemetry.line_writer import LineWriter
 from bff.telemetry.logs import EventLog
 from bff.telemetry.metrics import Metrics
+from bff.transcoding.type_sets import KnownTypes
 from bff.upstream.upstream import Endpoint, UpstreamSettings
 from bff.wire.channel import Channel
 from bff.wire.grpcio import GrpcioChannel
@@ -82,11 +83,12 @@ class WorkerSettings(Struct, frozen=True, kw_only=True):
 class Gateway(FastAPI):
     """FastAPI with the door in front. `worker` is made when the lifespan starts, on the worker's loop."""
 
-    def __init__(self, settings: WorkerSettings) -> None:
+    def __init__(self, settings: WorkerSettings, types: KnownTypes) -> None:
         super().__init__(
             title="bff", docs_url=None, redoc_url=None, openapi_url=None, lifespan=self._live
         )
         self._settings = settings
+        self._types = types
         self._door: Door | None = None
         # Counts a connection that no request came from, by reason; set while the lifespan runs.
         self.refused: Callable[[str], None] = _ignore
@@ -95,7 +97,7 @@ class Gateway(FastAPI):
 
     @contextlib.asynccontextmanager
     async def _live(self, _app: FastAPI) -> AsyncIterator[None]:
-        async with _Worker(self._settings, self.before_ready) as worker:
+        async with _Worker(self._settings, self._types, self.before_ready) as worker:
             self._door = worker.door
             self.refused = worker.count_refused
             yield
@@ -130,7 +132,10 @@ class _Worker:
     """One worker's objects, opened in order and closed in reverse."""
 
     def __init__(
-        self, settings: WorkerSettings, before_ready: Callable[[], None] | None = None
+        self,
+        settings: WorkerSettings,
+        types: KnownTypes,
+        before_ready: Callable[[], None] | None = None,
     ) -> None:
         self._settings = settings
         self._before_ready = before_ready
@@ -153,7 +158,7 @@ class _Worker:
             connect=self._connect,
             make_store=self._make_store,
         )
-        self._compiler = Compiler(self._parts, pages=load_pages)
+        self._compiler = Compiler(self._parts, pages=load_pages, types=types)
         self._version = ""
         self._routes = 0
         self._told_version = ""
@@ -191,6 +196,8 @@ class _Worker:
             active=self._metrics.gauge("http_server_active_requests").set,
         )
         await self._go_live(document, compiled)
+        del document, compiled
+        _settle_garbage()
         if self._before_ready is not None:
             self._before_ready()
         if settings.link:
@@ -208,8 +215,10 @@ class _Worker:
     # What is built
 
     async def _compile(self) -> tuple[Document, Compiled]:
-        document, sources = await asyncio.to_thread(read_accepted, Path(self._settings.accepted))
-        return document, self._compiler.compile(document, sources)
+        accepted = await asyncio.to_thread(read_accepted, Path(self._settings.accepted))
+        document = accepted.document
+        compiled = self._compiler.compile(document, accepted.sources, openapi=accepted.openapi)
+        return document, compiled
 
     async def _go_live(self, document: Document, compiled: Compiled) -> None:
         """Start what the version needs, then let everything that does not travel with a snapshot follow it."""
@@ -233,7 +242,6 @@ class _Worker:
             self._metrics.gauge("bff_config_info", self._told_version, "").set(0)
         self._metrics.gauge("bff_config_info", self._version, "").set(1)
         self._told_version = self._version
-        _settle_garbage()
 
     def _door_settings(self, document: Document) -> DoorSettings:
         gateway = document.gateway.value
@@ -418,7 +426,10 @@ class _Worker:
             self._events.note("bug", stage="reload", trace=trace)
             return await self._refuse(ask, (f"fault of the gateway itself: {error!r}",))
         await self._go_live(document, compiled)
-        self._current.swap(compiled.tools)
+        old = self._current.swap(compiled.tools)
+        has_new_types = old.codec is not compiled.tools.codec
+        del document, compiled, old
+        _settle_garbage(anew=has_new_types)
         return Loaded(ask, ok=True, version=self._version)
 
     async def _refuse(self, ask: int, problems: tuple[str, ...]) -> Loaded:
@@ -442,21 +453,25 @@ def _metrics_in(folder: str) -> tuple[Metrics, str]:
         return Metrics(), error.strerror or str(error)
 
 
-def _settle_garbage() -> None:
+def _settle_garbage(*, anew: bool = False) -> None:
     """Keep the collector away from what lives as long as a version: tens of thousands of objects.
 
     A request's own objects end by their reference counts; the collector is only for circles, so it
-    may come seldom (looking each 700 allocations cost 6 % of a request).
+    may come seldom (looking each 700 allocations cost 6 % of a request). The routes of an old version
+    end by their counts too. Its types are circles: `anew` looks at all that was settled before.
     """
+    if anew:
+        # Not each time: it copies, in this process, the pages of modules that all workers share.
+        gc.unfreeze()
     gc.collect()
     gc.freeze()
     gc.set_threshold(_GC_ALLOCATIONS, 20, 50)
 
 
-def worker_app(settings: WorkerSettings) -> Any:
-    """The ASGI app of one worker; called once in its process."""
+def worker_app(settings: WorkerSettings, types: KnownTypes | None = None) -> Any:
+    """The ASGI app of one worker; called once in its process. `types` are those that the node knows."""
     # A worker whose listener died would serve on, unseen and unmanaged.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     # A terminal that closes is the node's affair.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    return Gateway(settings)
+    return Gateway(settings, types or KnownTypes())

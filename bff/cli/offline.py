@@ -18,6 +18,7 @@ from bff.ratelimit.memory_store import MemoryStore
 from bff.snapshot.compiler import Compiled, Compiler
 from bff.snapshot.parts import Parts
 from bff.snapshot.type_sources import Sources, read_sources
+from bff.transcoding.type_sets import KnownTypes
 from bff.upstream.upstream import Endpoint, UpstreamSettings
 from bff.wire.channel import Channel, Metadata, UnaryReply
 
@@ -92,22 +93,23 @@ def compile_offline(mappings: Path) -> tuple[Document, Compiled]:
     return document, compiled
 
 
-def compile_held(mappings: Path, held: HeldTypes) -> Judged:
+def compile_held(mappings: Path, held: HeldTypes, types: KnownTypes) -> Judged:
     """As `compile_offline`, for a node: types that are new and do not fit give way to those that do.
 
-    Raises ConfigError with every problem.
+    `types` are kept from one time to the next. Raises ConfigError with every problem.
     """
     document = load(mappings)
     held.gather(document)
     try:
         sources = read_sources(document, fetch=held.newest, present=held.origins)
-        return Judged(document=document, sources=sources, compiled=_compile(document, sources))
+        compiled = _compile(document, sources, types)
+        return Judged(document=document, sources=sources, compiled=compiled)
     except ConfigError as error:
         if not held.has_newer():
             raise
         try:
             sources = read_sources(document, fetch=held.last_good, present=held.origins)
-            compiled = _compile(document, sources)
+            compiled = _compile(document, sources, types)
         except ConfigError:
             # With either types something is wrong; what is written for the newest is what to mend.
             raise error from None
@@ -123,7 +125,7 @@ def print_if_partial(compiled: Compiled) -> None:
         print_problems(compiled.warnings)
 
 
-def _compile(document: Document, sources: Sources) -> Compiled:
+def _compile(document: Document, sources: Sources, types: KnownTypes | None = None) -> Compiled:
     clock = SystemClock()
 
     def make_store(_settings: object) -> LocalStore | RemoteStore:
@@ -136,4 +138,4 @@ def _compile(document: Document, sources: Sources) -> Compiled:
         connect=_connect,
         make_store=make_store,
     )
-    return Compiler(parts).compile(document, sources)
+    return Compiler(parts, types=types).compile(document, sources)

@@ -14,8 +14,8 @@ import typer
 from bff.app import WorkerSettings, worker_app
 from bff.cli.offline import Judged, compile_held
 from bff.cli.report import errors, print_problems
-from bff.config.documents import Document
-from bff.config.gateway import Listener
+from bff.config.documents import Document, Placed
+from bff.config.gateway import GatewayFile, Listener
 from bff.control.accepted import pack, write_accepted
 from bff.control.held_types import HeldTypes
 from bff.core.errors import ConfigError
@@ -31,6 +31,7 @@ from bff.snapshot.route_difference import fingerprints
 from bff.snapshot.type_sources import files_of_types
 from bff.snapshot.upstreams import tls_files
 from bff.transcoding.reflection_process import ReflectionFetch
+from bff.transcoding.type_sets import KnownTypes
 
 __all__ = ["serve"]
 
@@ -51,8 +52,33 @@ def serve(
     _prepare_ready(ready_file)
     ask = ReflectionFetch()
     held = HeldTypes(fetch=lambda source: ask(source.target), end=ask.end)
+    types = KnownTypes()
+    gateway, first, watched = _judge_first(mappings, held, types)
+    settings = _node_settings(gateway, first.version, watched if watch else (), workers)
+    with _own_folder() as folder:
+        accepted = Path(folder) / "accepted"
+        buckets = ""
+        with _told_if_full(folder):
+            write_accepted(accepted, first.content)
+            if settings.listener.workers > 1:
+                # Connections spread over workers, so a bucket must be one for all of them.
+                buckets = str(accepted.with_name("buckets"))
+                create_table(Path(buckets))
+        # Workers read it from the file, once.
+        first = msgspec.structs.replace(first, content=b"")
+        code = _run(gateway, settings, mappings, ready_file, accepted, buckets, held, types, first)
+    raise typer.Exit(code)
+
+
+def _judge_first(
+    mappings: Path, held: HeldTypes, types: KnownTypes
+) -> tuple[Placed[GatewayFile], Checked, tuple[Path, ...]]:
+    """The gateway's file, what the node keeps of its first version, and the files to watch.
+
+    Nothing else of the configuration but its types outlives this: workers load it from the accepted version.
+    """
     try:
-        judged = compile_held(mappings, held)
+        judged = compile_held(mappings, held, types)
     except ConfigError as error:
         print_problems(error.problems)
         count = len(error.problems)
@@ -63,34 +89,21 @@ def serve(
         errors.print(
             f"types of services cannot be stored for the next start: {why}", style="yellow"
         )
-    settings = _node_settings(
-        judged.document, judged.compiled.tools.version, mappings, watch, workers
-    )
-    with _own_folder() as folder:
-        accepted = Path(folder) / "accepted"
-        first = _checked(judged)
-        buckets = ""
-        with _told_if_full(folder):
-            write_accepted(accepted, first.content)
-            if settings.listener.workers > 1:
-                # Connections spread over workers, so a bucket must be one for all of them.
-                buckets = str(accepted.with_name("buckets"))
-                create_table(Path(buckets))
-        code = _run(judged.document, settings, mappings, ready_file, accepted, buckets, held, first)
-    raise typer.Exit(code)
+    return judged.document.gateway, _checked(judged), _watched(judged.document, mappings)
 
 
 def _run(
-    document: Document,
+    placed: Placed[GatewayFile],
     settings: NodeSettings,
     mappings: Path,
     ready_file: Path | None,
     accepted: Path,
     buckets: str,
     held: HeldTypes,
+    types: KnownTypes,
     first: Checked,
 ) -> int:
-    if document.gateway.value.limiter.store != "memory":
+    if placed.value.limiter.store != "memory":
         load_redis()
     hash_key = secrets.token_bytes(32)
 
@@ -102,17 +115,18 @@ def _run(
                 metrics_folder=metrics_folder,
                 shared_buckets=buckets,
                 user_hash_key=hash_key,
-            )
+            ),
+            types,
         )
 
-    started_with = _fixed_at_start(document)
+    started_with = _fixed_at_start(placed.value)
 
     def check() -> Checked:
         try:
-            judged = compile_held(mappings, held)
+            judged = compile_held(mappings, held, types)
         except ConfigError as error:
             return Checked(problems=tuple(error.problems))
-        fixed = _fixed_at_start(judged.document)
+        fixed = _fixed_at_start(judged.document.gateway.value)
         changed = tuple(key for key, value in fixed.items() if started_with[key] != value)
         return msgspec.structs.replace(_checked(judged), needs_restart=changed)
 
@@ -133,7 +147,7 @@ def _run(
 def _checked(judged: Judged) -> Checked:
     return Checked(
         version=judged.compiled.tools.version,
-        content=pack(judged.document, judged.sources),
+        content=pack(judged.document, judged.sources, judged.compiled.openapi),
         sources=judged.sources,
         routes=fingerprints(judged.compiled),
         switches=switch_texts(judged.compiled),
@@ -141,9 +155,9 @@ def _checked(judged: Judged) -> Checked:
     )
 
 
-def _fixed_at_start(document: Document) -> dict[str, object]:
+def _fixed_at_start(file: GatewayFile) -> dict[str, object]:
     """What a running node cannot take over: sockets and processes are made once."""
-    gateway = document.gateway.value.gateway
+    gateway = file.gateway
     return {
         "gateway.listen": gateway.listen,
         "gateway.admin": gateway.admin,
@@ -217,9 +231,9 @@ def _shown(host: str) -> str:
 
 
 def _node_settings(
-    document: Document, version: str, mappings: Path, watch: bool, workers: int | None
+    placed: Placed[GatewayFile], version: str, watched: tuple[Path, ...], workers: int | None
 ) -> NodeSettings:
-    gateway = document.gateway.value.gateway
+    gateway = placed.value.gateway
     if len(gateway.listen) > 1:
         _refuse("several `listen` entries are not built in this version; keep one")
     entry = gateway.listen[0]
@@ -237,7 +251,7 @@ def _node_settings(
             port=port,
             workers=workers or gateway.workers or os.cpu_count() or 1,
             http=str(entry.http),
-            tls=_tls(document, entry),
+            tls=_tls(placed, entry),
             behind_proxy=bool(gateway.trusted_proxies),
             finish_s=gateway.drain.finish,
         ),
@@ -245,7 +259,7 @@ def _node_settings(
         admin_port=admin_port,
         grace_s=gateway.drain.grace,
         version=version,
-        watched=_watched(document, mappings) if watch else (),
+        watched=watched,
     )
 
 
@@ -257,10 +271,10 @@ def _watched(document: Document, mappings: Path) -> tuple[Path, ...]:
     return (mappings.resolve(), *types, *certificates)
 
 
-def _tls(document: Document, entry: Listener) -> ListenerTls | None:
+def _tls(placed: Placed[GatewayFile], entry: Listener) -> ListenerTls | None:
     if entry.tls is None:
         return None
-    cert = document.gateway.resolve(entry.tls.cert, "gateway", "listen", 0, "tls", "cert")
+    cert = placed.resolve(entry.tls.cert, "gateway", "listen", 0, "tls", "cert")
     kind, _, name = entry.tls.key.text.partition(":")
     if kind != "file":
         _refuse("listen[0].tls.key: the server reads keys from files; write file:/path")

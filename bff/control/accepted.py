@@ -8,15 +8,25 @@ import os
 import pickle
 from pathlib import Path
 
+from msgspec import Struct
+
 from bff.config.documents import Document
 from bff.snapshot.type_sources import Sources
 
-__all__ = ["pack", "read_accepted", "take_back", "write_accepted"]
+__all__ = ["Accepted", "pack", "read_accepted", "take_back", "write_accepted"]
 
 
-def pack(document: Document, sources: Sources) -> bytes:
-    """The checked document and its descriptors as octets. Secrets are in it as references only."""
-    return pickle.dumps((document, sources))
+class Accepted(Struct, frozen=True, kw_only=True, eq=False):
+    """A checked document, its descriptors, and its OpenAPI document: rendered once for all workers."""
+
+    document: Document
+    sources: Sources
+    openapi: bytes
+
+
+def pack(document: Document, sources: Sources, openapi: bytes) -> bytes:
+    """An accepted version as octets. Secrets are in it as references only."""
+    return pickle.dumps((document, sources, openapi))
 
 
 def write_accepted(path: Path, content: bytes) -> None:
@@ -39,11 +49,11 @@ def take_back(path: Path) -> None:
     _before(path).rename(path)
 
 
-def read_accepted(path: Path) -> tuple[Document, Sources]:
+def read_accepted(path: Path) -> Accepted:
     """What `pack` was given."""
     # Written by the node into a folder that only its user may enter, and read by its own children.
-    document, sources = pickle.loads(path.read_bytes())  # noqa: S301 - see above
-    return document, sources
+    document, sources, openapi = pickle.loads(path.read_bytes())  # noqa: S301 - see above
+    return Accepted(document=document, sources=sources, openapi=openapi)
 
 
 def _before(path: Path) -> Path:

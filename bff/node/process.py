@@ -7,6 +7,7 @@ ends, its children do.
 
 import asyncio
 import contextlib
+import gc
 import signal
 import socket
 import tempfile
@@ -58,6 +59,10 @@ def run_node(
         link_socket = socket.socket(socket.AF_UNIX)
         link_socket.bind(link_path)
         link_socket.listen(128)
+        # A collection writes into every object that it looks at, and so would copy, in each child,
+        # pages that they all share.
+        gc.collect()
+        gc.freeze()
         listening.start()
         try:
             import_late(_ADMIN)

@@ -1,7 +1,7 @@
 """Policies as they are written, and as a route uses them: keys, buckets, header texts, events prepared."""
 
 from collections.abc import Callable, Container, Mapping, Sequence
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from msgspec import Struct
 
@@ -14,6 +14,7 @@ from bff.ratelimit.dimensions import Reader, compile_key
 __all__ = [
     "DEFAULT_TIERS",
     "HeadersMode",
+    "LimitsCompiler",
     "Policy",
     "RouteLimits",
     "Rule",
@@ -60,6 +61,25 @@ def per_caller(tiers: Mapping[str, Bucket] = DEFAULT_TIERS) -> Policy:
     return Policy(name="per-caller", tiers=tiers)
 
 
+class _Made(Struct, frozen=True):
+    """What a policy has on every route: its item of the RateLimit field, and its events by source."""
+
+    # `%` over bytes is the cheapest way to print two numbers between fixed texts (0.2 us).
+    field: bytes
+    admitted: Mapping[Source, LimitDecided]
+    denied: Mapping[Source, LimitDecided]
+    shadowed: Mapping[Source, LimitDecided]
+
+    @staticmethod
+    def of(policy: str) -> "_Made":
+        return _Made(
+            b'"%s";r=%%d;t=%%d' % policy.encode("ascii"),
+            _events(policy, "admit"),
+            _events(policy, "deny"),
+            _events(policy, "shadow"),
+        )
+
+
 def _events(policy: str, decision: str) -> dict[Source, LimitDecided]:
     return {source: LimitDecided(policy, decision, source) for source in get_args(Source)}
 
@@ -80,17 +100,16 @@ class Rule:
         "shadowed",
     )
 
-    def __init__(self, policy: Policy, key: Reader) -> None:
+    def __init__(self, policy: Policy, key: Reader, made: _Made) -> None:
         self.name = policy.name
         self.is_tiered = policy.bucket is None
         self.is_callers = not any(name == "ip" or name.startswith("header:") for name in policy.by)
-        # `%` over bytes is the cheapest way to print two numbers between fixed texts (0.2 us).
-        self.field = b'"%s";r=%%d;t=%%d' % policy.name.encode("ascii")
-        self.admitted = _events(policy.name, "admit")
-        self.denied = _events(policy.name, "deny")
-        self.shadowed = _events(policy.name, "shadow")
+        self.field = made.field
+        self.admitted = made.admitted
+        self.denied = made.denied
+        self.shadowed = made.shadowed
         self._single = policy.bucket
-        self._buckets = dict(policy.tiers)
+        self._buckets = policy.tiers
         self.check: Checker = (
             _tiered_checker(policy, key, self._buckets)
             if policy.bucket is None
@@ -152,8 +171,37 @@ def tier_of(principal: Principal, tiers: Container[str]) -> str:
     return principal.tier if principal.tier in tiers else STANDARD
 
 
+class _Common(Struct, frozen=True):
+    """What routes under the same policies have in common, whatever tells their buckets apart."""
+
+    known_tiers: frozenset[str]
+    tiered: bool
+    headers_of_tier: Mapping[str, tuple[bytes, bytes]]
+    is_callers: bool
+    field: bytes
+    admitted: Mapping[Source, LimitsPassed]
+
+    @staticmethod
+    def of(
+        rules: tuple[Rule, ...], shadow_rules: tuple[Rule, ...], tiers: Mapping[str, Bucket]
+    ) -> "_Common":
+        tiered = any(rule.is_tiered for rule in (*rules, *shadow_rules))
+        known = tuple(tiers) if tiered else ("",)
+        names = tuple(rule.name for rule in rules)
+        return _Common(
+            known_tiers=frozenset(tiers),
+            tiered=tiered,
+            headers_of_tier={name: _policy_header(rules, name) for name in known},
+            # Nothing but the caller says which buckets a request falls into.
+            is_callers=all(rule.is_callers for rule in rules),
+            # All items in one text: each `%` costs as much again as its numbers.
+            field=b", ".join(rule.field for rule in rules),
+            admitted={source: LimitsPassed(names, source) for source in get_args(Source)},
+        )
+
+
 class RouteLimits:
-    """All policies of a route, in declared order."""
+    """All policies of a route, in declared order. Routes whose buckets are the same share one."""
 
     __slots__ = (
         "_checkers",
@@ -174,24 +222,20 @@ class RouteLimits:
         *,
         rules: tuple[Rule, ...],
         shadow_rules: tuple[Rule, ...],
-        tiers: Mapping[str, Bucket],
+        common: _Common,
         headers_mode: HeadersMode,
     ) -> None:
         self.rules = rules
         self.shadow_rules = shadow_rules
         self.headers_mode: HeadersMode = headers_mode
-        self.known_tiers = frozenset(tiers)
-        self.tiered = any(rule.is_tiered for rule in (*rules, *shadow_rules))
-        known = tuple(tiers) if self.tiered else ("",)
-        self._headers_of_tier = {name: _policy_header(rules, name) for name in known}
-        self._only_header = None if self.tiered else self._headers_of_tier[""]
+        self.known_tiers = common.known_tiers
+        self.tiered = common.tiered
+        self._headers_of_tier = common.headers_of_tier
+        self._only_header = None if common.tiered else common.headers_of_tier[""]
         self._checkers = tuple(rule.check for rule in rules)
-        # Nothing but the caller says which buckets a request falls into.
-        self._is_callers = all(rule.is_callers for rule in rules)
-        # All items in one text: each `%` costs as much again as its numbers.
-        self._field = b", ".join(rule.field for rule in rules)
-        names = tuple(rule.name for rule in rules)
-        self.admitted = {source: LimitsPassed(names, source) for source in get_args(Source)}
+        self._is_callers = common.is_callers
+        self._field = common.field
+        self.admitted = common.admitted
 
     def checks(self, principal: Principal, address: str, headers: Headers) -> Sequence[Check]:
         """What this request wants of each binding policy; worked out once for a caller who is known."""
@@ -239,49 +283,94 @@ def _policy_header(rules: tuple[Rule, ...], tier: str) -> tuple[bytes, bytes]:
     return (b"ratelimit-policy", b", ".join(items))
 
 
-def compile_limits(
-    policies: Sequence[Policy],
-    *,
-    route_id: str,
-    upstream: str,
-    service: str,
-    method: str,
-    region: str = "",
-    headers_mode: HeadersMode = "always",
-) -> RouteLimits:
-    """Prepare the policies of one route, in declared order.
+class LimitsCompiler:
+    """Prepares the policies of routes, which are many: what two of them have in common is made once.
 
-    Raises ValueError, with the policy's name, for what could never work: an unknown dimension or tier,
-    a cost above a bucket's burst, a name given twice, more than eight policies.
+    A name stands for one policy, as long as this lives.
     """
-    if len(policies) > MAX_POLICIES:
-        raise ValueError(f"at most {MAX_POLICIES} policies on a route, got {len(policies)}")
-    fixed = {
-        "route": route_id,
-        "upstream": upstream,
-        "service": service,
-        "method": method,
-        "region": region,
-    }
-    tiers: dict[str, Bucket] = {}
-    binding: dict[str, Rule] = {}
-    shadow: dict[str, Rule] = {}
-    for policy in policies:
-        if policy.name in binding or policy.name in shadow:
-            raise ValueError(f"policy {policy.name!r} is given twice")
-        try:
+
+    def __init__(self) -> None:
+        self._limits: dict[tuple[object, ...], RouteLimits] = {}
+        self._common: dict[tuple[str, ...], _Common] = {}
+        self._made: dict[str, _Made] = {}
+        self._rules: dict[tuple[str, ...], Rule] = {}
+
+    def compile(
+        self,
+        policies: Sequence[Policy],
+        *,
+        route_id: str,
+        upstream: str,
+        service: str,
+        method: str,
+        region: str = "",
+        headers_mode: HeadersMode = "always",
+    ) -> RouteLimits:
+        """The policies of one route, in declared order.
+
+        Raises ValueError, with the policy's name, for what could never work: an unknown dimension or
+        tier, a cost above a bucket's burst, a name given twice, more than eight policies.
+        """
+        if len(policies) > MAX_POLICIES:
+            raise ValueError(f"at most {MAX_POLICIES} policies on a route, got {len(policies)}")
+        fixed = {
+            "route": route_id,
+            "upstream": upstream,
+            "service": service,
+            "method": method,
+            "region": region,
+        }
+        names = tuple(policy.name for policy in policies)
+        apart = sorted({each for policy in policies for each in policy.by} & fixed.keys())
+        key = (names, headers_mode, *((each, fixed[each]) for each in apart))
+        limits = self._limits.get(key)
+        if limits is None:
+            limits = self._limits[key] = self._compile(policies, names, fixed, headers_mode)
+        return limits
+
+    def _compile(
+        self,
+        policies: Sequence[Policy],
+        names: tuple[str, ...],
+        fixed: Mapping[str, str],
+        headers_mode: HeadersMode,
+    ) -> RouteLimits:
+        tiers: dict[str, Bucket] = {}
+        binding: dict[str, Rule] = {}
+        shadow: dict[str, Rule] = {}
+        for policy in policies:
+            if policy.name in binding or policy.name in shadow:
+                raise ValueError(f"policy {policy.name!r} is given twice")
+            try:
+                rule = self._rule(policy, fixed)
+            except ValueError as error:
+                raise ValueError(f"policy {policy.name!r}: {error}") from error
+            tiers.update(policy.tiers if policy.bucket is None else {})
+            (shadow if policy.shadow else binding)[policy.name] = rule
+        rules, shadow_rules = tuple(binding.values()), tuple(shadow.values())
+        common = self._common.get(names)
+        if common is None:
+            common = self._common[names] = _Common.of(rules, shadow_rules, tiers)
+        return RouteLimits(
+            rules=rules, shadow_rules=shadow_rules, common=common, headers_mode=headers_mode
+        )
+
+    def _rule(self, policy: Policy, fixed: Mapping[str, str]) -> Rule:
+        key = (policy.name, *(fixed[each] for each in policy.by if each in fixed))
+        rule = self._rules.get(key)
+        if rule is None:
             _judge(policy)
-            rule = Rule(policy, compile_key(policy.name, policy.by, fixed))
-        except ValueError as error:
-            raise ValueError(f"policy {policy.name!r}: {error}") from error
-        tiers.update(policy.tiers if policy.bucket is None else {})
-        (shadow if policy.shadow else binding)[policy.name] = rule
-    return RouteLimits(
-        rules=tuple(binding.values()),
-        shadow_rules=tuple(shadow.values()),
-        tiers=tiers,
-        headers_mode=headers_mode,
-    )
+            reader = compile_key(policy.name, policy.by, fixed)
+            made = self._made.get(policy.name)
+            if made is None:
+                made = self._made[policy.name] = _Made.of(policy.name)
+            rule = self._rules[key] = Rule(policy, reader, made)
+        return rule
+
+
+def compile_limits(policies: Sequence[Policy], **of_route: Any) -> RouteLimits:
+    """The limits of one route alone: as `LimitsCompiler.compile`, with nothing to share."""
+    return LimitsCompiler().compile(policies, **of_route)
 
 
 def _judge(policy: Policy) -> None:

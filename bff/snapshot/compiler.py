@@ -38,8 +38,7 @@ from bff.transcoding.descriptors import Descriptors
 from bff.transcoding.openapi import colliding_operations
 from bff.transcoding.path_template import parse_template
 from bff.transcoding.route_trie import RouteTrie
-from bff.transcoding.sources import SourceSet
-from bff.transcoding.type_sets import TypeSets
+from bff.transcoding.type_sets import KnownTypes
 
 __all__ = ["Compiled", "Compiler"]
 
@@ -68,21 +67,31 @@ class Compiler:
     """Makes snapshots; belongs to one worker and its event loop.
 
     `pages` gives what people may look at, for the path of the OpenAPI document; None: nothing.
+    `types` may know the types already.
     """
 
-    def __init__(self, parts: Parts, *, pages: Callable[[str], Pages] | None = None) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        *,
+        pages: Callable[[str], Pages] | None = None,
+        types: KnownTypes | None = None,
+    ) -> None:
         self._parts = parts
         self._load_pages = pages
         self._pages: tuple[str, Pages] | None = None
         self._failures: tuple[object, AddressBuckets] | None = None
-        self._known_types: tuple[str, TypeSets] | None = None
+        self._types = types or KnownTypes()
 
-    def compile(self, document: Document, sources: Sources) -> Compiled:
-        """A snapshot of this document. Raises ConfigError with every problem."""
+    def compile(self, document: Document, sources: Sources, *, openapi: bytes = b"") -> Compiled:
+        """A snapshot of this document. Raises ConfigError with every problem.
+
+        `openapi` is the OpenAPI document where somebody has rendered it already.
+        """
         gateway = document.gateway
         find = Findings()
         lease = Lease()
-        types = self._types(sources.sets)
+        types = self._types.of(sources.sets)
         descriptors = types.descriptors
         whole, document = document, without_absent(document, descriptors, sources, find)
         policies = PolicyCompiler(
@@ -133,7 +142,8 @@ class Compiler:
         if find.problems:
             raise ConfigError(find.problems)
         version = _version(document, descriptors, policies, upstreams.tls_digest)
-        openapi = self._documents(document, routes, screens, trie, policies, version, find)
+        openapi = openapi or self._openapi(document, routes, screens, version, find)
+        self._serve_openapi(openapi, document, trie, policies, find)
         if find.problems:
             raise ConfigError(find.problems)
         if pages is not None:
@@ -169,13 +179,6 @@ class Compiler:
             is_partial=bool(sources.absent),
         )
 
-    def _types(self, sources: Sequence[SourceSet]) -> TypeSets:
-        """Equal sources give the same types and codecs again: building them is the dear part."""
-        key = ",".join(source.digest for source in sources)
-        if self._known_types is None or self._known_types[0] != key:
-            self._known_types = (key, TypeSets.build(sources))
-        return self._known_types[1]
-
     def _failure_buckets(self, gateway: GatewayFile) -> AddressBuckets:
         rate = gateway.limiter.failures
         if self._failures is None or self._failures[0] != rate:
@@ -191,30 +194,34 @@ class Compiler:
             self._pages = (openapi_path, self._load_pages(openapi_path))
         return self._pages[1]
 
-    def _documents(
+    def _openapi(
         self,
         document: Document,
         routes: RouteCompiler,
         screens: ScreenCompiler,
-        trie: RouteTrie[CompiledRoute],
-        policies: PolicyCompiler,
         version: str,
         find: Findings,
     ) -> bytes:
-        gateway = document.gateway.value.gateway
-        tree = openapi_of(
-            gateway.name, routes.served, screens.documents, version, routes.service_comments
-        )
+        name = document.gateway.value.gateway.name
+        tree = openapi_of(name, routes.served, screens.documents, version, routes.service_comments)
         for path, first, other in colliding_operations(tree):
             message = f"{other} and {first} are both {path} in OpenAPI; it shows them as one"
             find.warn(document.gateway.problem(message, "gateway", code="BFF-S004"))
-        openapi = msgspec.json.encode(tree)
-        if gateway.openapi != "off":
-            route = static_route(
-                gateway.openapi, openapi, "application/json", limits=policies.open_limits("openapi")
-            )
+        return msgspec.json.encode(tree)
+
+    def _serve_openapi(
+        self,
+        openapi: bytes,
+        document: Document,
+        trie: RouteTrie[CompiledRoute],
+        policies: PolicyCompiler,
+        find: Findings,
+    ) -> None:
+        path = document.gateway.value.gateway.openapi
+        if path != "off":
+            limits = policies.open_limits("openapi")
+            route = static_route(path, openapi, "application/json", limits=limits)
             self._serve(route, trie, document, find)
-        return openapi
 
     def _serve(
         self,

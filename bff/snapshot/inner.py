@@ -10,7 +10,7 @@ from bff.pipeline.route import InnerOperation
 from bff.snapshot.bindings import Entry
 from bff.snapshot.crossing import compile_inward, judge_metadata
 from bff.snapshot.findings import Findings
-from bff.snapshot.levels import Levels
+from bff.snapshot.levels import Levels, Merged
 from bff.snapshot.policies import PolicyCompiler
 from bff.snapshot.upstreams import UpstreamCompiler
 from bff.transcoding.http_rules import find_field_path
@@ -29,12 +29,14 @@ class InnerCompiler:
         codec_of: CodecOf,
         policies: PolicyCompiler,
         upstreams: UpstreamCompiler,
+        merged: Merged,
         find: Findings,
     ) -> None:
         self._gateway = gateway
         self._codec_of = codec_of
         self._policies = policies
         self._upstreams = upstreams
+        self._merged = merged
         self._find = find
         self.operations: dict[str, InnerOperation] = {}
         self.methods: dict[str, Method] = {}
@@ -64,7 +66,7 @@ class InnerCompiler:
 
     def _operation(self, entry: Entry, variables: Sequence[tuple[str, ...]]) -> InnerOperation:
         method, upstream = entry.method, entry.file.value.upstream
-        levels = Levels(self._gateway, entry)
+        levels = Levels(self._gateway, entry, self._merged)
         operation = self._upstreams.operation(upstream, method, bound_to="")
         metadata = levels.metadata()
         prefix = (metadata.prefix or "").lower()

@@ -1,10 +1,10 @@
 """What gateway, service file, wildcard and route say about one entry: the nearest wins, or all hold."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, partial
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from bff.config.blocks import effective
+from bff.config.blocks import Block, effective
 from bff.config.documents import Placed
 from bff.config.gateway import GatewayFile
 from bff.config.policies import Caps, Policies
@@ -14,8 +14,10 @@ from bff.snapshot.bindings import Entry
 from bff.snapshot.policies import AuthLevel, LimitLevel
 from bff.snapshot.switches import SwitchLevel
 
-__all__ = ["Levels", "MetadataLevel", "gateway_switch_level"]
+__all__ = ["Levels", "Merged", "MetadataLevel", "gateway_switch_level"]
 
+M = TypeVar("M", bound=Block)
+R = TypeVar("R")
 # A block, the document it stands in, and where.
 MetadataLevel = tuple[Metadata | None, Placed[Any], tuple[str | int, ...]]
 
@@ -25,10 +27,29 @@ def gateway_switch_level(gateway: Placed[GatewayFile]) -> SwitchLevel:
     return gateway.value.transcoding, gateway, ("transcoding",)
 
 
+class Merged:
+    """What blocks of several levels come to: one result for all entries under the same blocks.
+
+    It lives no longer than the document, whose blocks are told apart by their identity.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[object, ...], Any] = {}
+
+    def of(self, what: object, blocks: Sequence[object], make: Callable[[], R]) -> R:
+        """What `make` gives for these blocks, `what` being its name."""
+        key = (what, *map(id, blocks))
+        found: R | None = self._known.get(key)
+        if found is None:
+            found = self._known[key] = make()
+        return found
+
+
 class Levels:
     """The levels of one entry, far to near."""
 
-    def __init__(self, gateway: Placed[GatewayFile], entry: Entry) -> None:
+    def __init__(self, gateway: Placed[GatewayFile], entry: Entry, merged: Merged) -> None:
+        self._merged = merged
         self._gateway = gateway
         self._entry = entry
         self._file = entry.file
@@ -46,19 +67,26 @@ class Levels:
 
     def caps(self) -> Caps:
         """The caps in force."""
-        return effective(Caps, *self._blocks("caps"))
+        blocks = self._blocks("caps")
+        return self._merged.of(Caps, blocks, lambda: effective(Caps, *blocks))
 
     def metadata(self) -> Metadata:
         """Which header fields cross in force."""
-        found = effective(Metadata, *self._blocks("metadata"))
-        fixed = {key: self._beside(f"metadata.{key}") for key in ("prefix", "trailers")}
-        return found.model_copy(update=fixed)
+        return self._with_preset(Metadata, "metadata", ("prefix", "trailers"))
 
     def stream(self) -> Stream:
         """The settings of streams in force."""
-        found = effective(Stream, *self._blocks("stream"))
-        fixed = {key: self._beside(f"stream.{key}") for key in ("default", "wrap")}
-        return found.model_copy(update=fixed)
+        return self._with_preset(Stream, "stream", ("default", "wrap"))
+
+    def _with_preset(self, model: type[M], name: str, keys: Sequence[str]) -> M:
+        """The block in force, with what the preset fixes of it."""
+        blocks = self._blocks(name)
+
+        def make() -> M:
+            fixed = {key: self._beside(f"{name}.{key}") for key in keys}
+            return effective(model, *blocks).model_copy(update=fixed)
+
+        return self._merged.of(model, (*blocks, *self._blocks("transcoding")), make)
 
     def _beside(self, name: str) -> SwitchValue:
         return next(each.value for each in self.beside_switches if each.name == name)
@@ -111,14 +139,17 @@ class Levels:
     @cached_property
     def beside_switches(self) -> tuple[SwitchInForce, ...]:
         """What the preset fixes of the blocks `stream` and `metadata`, unless a nearer word does."""
-        return blocks_in_force(
-            [
-                (
-                    {key: getattr(each, key) for key in ("transcoding", "stream", "metadata")},
-                    partial(_place, placed, path),
-                )
-                for each, placed, path in self._placed()
-            ]
+        keys = ("transcoding", "stream", "metadata")
+        blocks = [block for key in keys for block in self._blocks(key)]
+        return self._merged.of(
+            "beside",
+            blocks,
+            lambda: blocks_in_force(
+                [
+                    ({key: getattr(each, key) for key in keys}, partial(_place, placed, path))
+                    for each, placed, path in self._placed()
+                ]
+            ),
         )
 
     def limits(self) -> list[LimitLevel]:

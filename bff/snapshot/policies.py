@@ -13,7 +13,7 @@ from bff.core.exchange import Json
 from bff.pipeline.route import Identify
 from bff.ratelimit.address_buckets import AddressBuckets
 from bff.ratelimit.bucket import Bucket
-from bff.ratelimit.policies import Policy, RouteLimits, compile_limits, per_caller
+from bff.ratelimit.policies import LimitsCompiler, Policy, RouteLimits, per_caller
 from bff.snapshot.findings import Findings, Located
 from bff.snapshot.parts import Lease, Parts
 from bff.snapshot.providers import ProviderCompiler
@@ -48,6 +48,9 @@ class PolicyCompiler:
         self._auth = gateway.value.auth
         # Routes share what has a memory of callers: one for each list of names, not each route.
         self._identities: dict[tuple[str, ...], Identify] = {}
+        self._limits = LimitsCompiler()
+        # By the blocks that speak for a route; they live as long as their document.
+        self._accesses: dict[tuple[int, ...], Access] = {}
         self.realm = gateway.value.gateway.name
         self.emit = parts.emit
         self._tiers = self._compile_tiers()
@@ -122,7 +125,7 @@ class PolicyCompiler:
         if not names:
             return None
         try:
-            return compile_limits(
+            return self._limits.compile(
                 [self._policies[name] for name in names],
                 route_id=route_id,
                 upstream=upstream,
@@ -169,7 +172,17 @@ class PolicyCompiler:
         return kinds, tuple(dict.fromkeys(scopes))
 
     def access(self, levels: Sequence[AuthLevel]) -> Access:
-        """The rules of gateway, service and route, which add up; the nearest `required` holds."""
+        """The rules of gateway, service and route, which add up; the nearest `required` holds.
+
+        Routes under the same blocks share one.
+        """
+        key = tuple(id(level) for level, _, _ in levels)
+        known = self._accesses.get(key)
+        if known is None:
+            known = self._accesses[key] = self._compile_access(levels)
+        return known
+
+    def _compile_access(self, levels: Sequence[AuthLevel]) -> Access:
         required = self._auth.effective_default == "required"
         kinds: frozenset[str] = frozenset()
         rules = []

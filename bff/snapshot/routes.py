@@ -22,7 +22,7 @@ from bff.snapshot.bindings import (
 )
 from bff.snapshot.findings import Findings
 from bff.snapshot.inner import InnerCompiler
-from bff.snapshot.levels import Levels, gateway_switch_level
+from bff.snapshot.levels import Levels, Merged, gateway_switch_level
 from bff.snapshot.one_route import make_route
 from bff.snapshot.policies import AuthLevel, PolicyCompiler
 from bff.snapshot.protocols import ProtocolCompiler
@@ -99,6 +99,7 @@ class RouteCompiler:
         # Rules of methods without a rule: they wait until every other rule has its path.
         self._unbound: list[tuple[Rule, RouteSwitches]] = []
         self._switches = SwitchCompiler()
+        self._merged = Merged()
         self._works = WorkCompiler(
             gateway=gateway, codec_of=codec_of, policies=policies, upstreams=upstreams, find=find
         )
@@ -107,6 +108,7 @@ class RouteCompiler:
             codec_of=codec_of,
             policies=policies,
             upstreams=upstreams,
+            merged=self._merged,
             find=find,
         )
         self.protocols = ProtocolCompiler(
@@ -177,7 +179,7 @@ class RouteCompiler:
             self._compile_protocols(entry, variables)
 
     def _compile_protocols(self, entry: Entry, variables: list[tuple[str, ...]]) -> None:
-        levels = Levels(self._gateway, entry)
+        levels = Levels(self._gateway, entry, self._merged)
         switches = self._switches.compile(levels.switches())
         upstream = entry.route.upstream or entry.file.value.upstream
         if not switches.values.protocols or upstream not in self._upstreams.stacks:
@@ -219,7 +221,7 @@ class RouteCompiler:
     # One route
 
     def _compile_entry(self, entry: Entry) -> None:
-        levels = Levels(self._gateway, entry)
+        levels = Levels(self._gateway, entry, self._merged)
         switches = self._switches.compile(levels.switches())
         bindings = bindings_of(entry, self._find, needs_rule=not switches.values.protocols)
         templates: list[Template] = []

@@ -46,6 +46,7 @@ class UpstreamCompiler:
         self._gateway = gateway
         self._find = find
         self._operations: dict[tuple[str, str], Operation] = {}
+        self._retries: dict[RetrySettings | None, RetrySettings | None] = {}
         self.stacks: dict[str, UpstreamStack] = {}
         held = hashlib.sha256()
         for name, upstream in gateway.value.upstreams.items():
@@ -96,13 +97,14 @@ class UpstreamCompiler:
             return known
         rules = self._gateway.value.upstreams[upstream]
         own = rules.operations.get(method.name)
+        retry = _retry(rules.retry, own.retry if own is not None else None)
         operation = Operation(
             name=f"{upstream}.{method.name}",
             path=method.path,
             upstream=upstream,
             repeat=repeat,
             timeout_s=own.timeout if own is not None and own.timeout is not None else rules.timeout,
-            retry=_retry(rules.retry, own.retry if own is not None else None),
+            retry=self._retries.setdefault(retry, retry),
             breaker=_breaker(rules.breaker, own.breaker if own is not None else None),
         )
         self._operations[key] = operation

@@ -26,10 +26,10 @@ from bff.snapshot.levels import Levels
 from bff.snapshot.policies import PolicyCompiler
 from bff.snapshot.sockets import carries_files, make_socket
 from bff.snapshot.streams import StreamFault, Work, file_reader, stream_form, with_body
+from bff.snapshot.translators import Translators, Write
 from bff.snapshot.upstreams import UpstreamCompiler
 from bff.transcoding.binding import (
     Binder,
-    compile_binder,
     judge_content_type,
     take_any_content_type,
 )
@@ -70,6 +70,7 @@ class WorkCompiler:
             listener.http == 2 or (listener.tls is not None and listener.http == "auto")
             for listener in gateway.value.gateway.listen
         )
+        self._translators = Translators(codec_of, max_parameters=self._max_parameters)
         self._codec_of = codec_of
         self._policies = policies
         self._upstreams = upstreams
@@ -144,27 +145,18 @@ class WorkCompiler:
         return kind(bound=bound, write=write, status=status)
 
     def _binder(self, rule: Rule) -> Binder:
-        return compile_binder(
-            codec=self._codec_of(rule.entry.method),
-            message=rule.entry.method.input,
-            variables=[variable.path for variable in rule.template.variables],
+        return self._translators.binder(
+            rule.entry.method,
+            rule.entry.method.input,
+            [variable.path for variable in rule.template.variables],
+            _passing_over(rule),
             body=rule.binding.body,
-            max_parameters=self._max_parameters,
             patch_mask=rule.switches.patch_mask and rule.binding.method == "PATCH",
-            switches=_passing_over(rule),
         )
 
-    def _writer(self, rule: Rule) -> Callable[[bytes], bytes]:
-        switches = rule.switches
-        return self._codec_of(rule.entry.method).writer(
-            rule.entry.method.output.full_name,
-            emit_unpopulated=switches.emit_unpopulated,
-            proto_names=switches.names == "proto",
-            enum_numbers=switches.enums == "number",
-            long_numbers=switches.int64 == "number",
-            short_enums=switches.enums == "no_prefix",
-            response_body=rule.binding.response_body,
-        )
+    def _writer(self, rule: Rule) -> Write:
+        method, switches = rule.entry.method, rule.switches
+        return self._translators.writer(method, switches, rule.binding.response_body)
 
     def _bound(self, rule: Rule, binder: Binder) -> Bound:
         upstream, switches, metadata = rule.upstream, rule.switches, rule.levels.metadata()
@@ -219,14 +211,10 @@ class WorkCompiler:
         """The work as the method's requests and the media types of the route ask for it."""
         method, switches = rule.entry.method, rule.switches
 
+        make = self._translators.binder
+
         def later() -> Binder:
-            return compile_binder(
-                codec=self._codec_of(rule.entry.method),
-                message=method.input,
-                variables=(),
-                body=rule.binding.body,
-                switches=switches,
-            )
+            return make(method, method.input, (), switches, body=rule.binding.body)
 
         def form(message: MessageType, field: Field | None) -> tuple[Binder, tuple[int, ...]]:
             paths = [each.path for each in rule.template.variables]
@@ -236,14 +224,7 @@ class WorkCompiler:
                 for index, path in enumerate(paths)
                 if field is None or (len(path) > 1 and method.input.by_name[path[0]] is field)
             )
-            binder = compile_binder(
-                codec=self._codec_of(rule.entry.method),
-                message=message,
-                variables=[paths[index][depth:] for index in within],
-                max_parameters=self._max_parameters,
-                switches=switches,
-            )
-            return binder, within
+            return make(method, message, [paths[at][depth:] for at in within], switches), within
 
         made = with_body(
             work,
@@ -286,14 +267,8 @@ class WorkCompiler:
             return None
 
         def bind(body: str, variables: Sequence[tuple[str, ...]], switches: Switches) -> Binder:
-            return compile_binder(
-                codec=self._codec_of(entry.method),
-                message=entry.method.input,
-                variables=variables,
-                body=body,
-                max_parameters=self._max_parameters,
-                switches=switches,
-            )
+            make = self._translators.binder
+            return make(entry.method, entry.method.input, variables, switches, body=body)
 
         return make_socket(
             work,

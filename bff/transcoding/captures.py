@@ -11,7 +11,7 @@ from urllib.parse import unquote_to_bytes
 
 from bff.core.errors import ClientError
 
-__all__ = ["Capture", "PathDecoding", "Span", "prepare_capture", "prepare_raw_capture"]
+__all__ = ["Capture", "Cuts", "PathDecoding", "Span", "prepare_capture", "prepare_raw_capture"]
 
 # What is decoded in values of several segments; a value of one segment is decoded as a whole.
 PathDecoding = Literal["except_slash", "except_reserved", "all"]
@@ -91,6 +91,23 @@ def _decode_but_reserved(text: str) -> str:
     return "".join(
         [part if index % 2 else _decode_octets(part) for index, part in enumerate(parts)]
     )
+
+
+class Cuts:
+    """What cuts and decodes the values of paths: one pair of functions for all routes of one shape."""
+
+    __slots__ = ("_made",)
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[tuple[Span, ...], PathDecoding], tuple[Capture | None, Capture]] = {}
+
+    def of(self, spans: tuple[Span, ...], decoding: PathDecoding) -> tuple[Capture | None, Capture]:
+        """The function for paths without escapes and verbs, as `prepare_raw_capture`, and the one for all."""
+        made = self._made.get((spans, decoding))
+        if made is None:
+            made = prepare_raw_capture(spans), prepare_capture(spans, decoding)
+            self._made[spans, decoding] = made
+        return made
 
 
 _DECODERS: dict[PathDecoding, Callable[[str], str]] = {

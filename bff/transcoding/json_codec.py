@@ -34,11 +34,15 @@ from bff.transcoding.json_shaping import ReplyShape
 from bff.transcoding.leaf import Leaf
 from bff.transcoding.plain_json import Convert, Plan, Spelling, plan_of
 from bff.transcoding.rarities import has_rarities, is_extendable
+from bff.transcoding.scalars import varint
 from bff.transcoding.shapes import Shapes
 from bff.transcoding.switches import STRICT, Switches
 from bff.transcoding.wild_masks import show_wild_masks
 
-__all__ = ["Codec", "RpcStatus"]
+__all__ = ["SHORT", "Codec", "RpcStatus"]
+
+# Texts below this many octets get tag and length in one lookup.
+SHORT = 64
 
 
 class RpcStatus(Struct, frozen=True):
@@ -68,6 +72,8 @@ class Codec:
         # As many as there are types and spellings in use.
         self._plans: dict[tuple[str, Spelling], Plan | None] = {}
         self._parsers: dict[tuple[str, Switches], Parse] = {}
+        # As many as texts have field numbers.
+        self._heads: dict[bytes, tuple[bytes, ...]] = {}
 
     def message_class(self, full_name: str) -> type[Message]:
         """The dynamic class of a message. Raises KeyError if there is none of that name."""
@@ -77,6 +83,15 @@ class Codec:
         """The message as plain values, or None; the same object for the same name."""
         found = self._registry.message(full_name)
         return self._shapes.message(found) if found else None
+
+    def short_heads(self, tag_octets: bytes) -> tuple[bytes, ...]:
+        """This tag with each length below `SHORT` behind it: one table for all fields of one number."""
+        heads = self._heads.get(tag_octets)
+        if heads is None:
+            heads = self._heads[tag_octets] = tuple(
+                tag_octets + varint(length) for length in range(SHORT)
+            )
+        return heads
 
     def parser(self, full_name: str, switches: Switches = STRICT) -> Parse:
         """JSON text to a message, by the rules and these switches.

@@ -152,7 +152,9 @@ def list_query(
             continue
         parameter = _query_parameter(name, chain, schemas, is_mask=chain[-1] is mask)
         in_body = body == "*" or chain[0] is field
-        if not in_body and not any(are_rivals(chain, other) for other in taken):
+        is_choice = any(each.oneof is not None for each in chain)
+        is_beaten = is_choice and any(are_rivals(chain, other) for other in taken)
+        if not in_body and not is_beaten:
             taken.append(chain)
             _add_example(parameter, chain[-1], schemas)
         parameters.append(parameter)

@@ -5,10 +5,11 @@ Input is the canonical raw path, split on literal slashes; values are decoded af
 Nothing here knows what a route is.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final, Generic, TypeVar
 from urllib.parse import unquote_to_bytes
 
+from bff.transcoding.captures import Cuts
 from bff.transcoding.path_template import Template
 from bff.transcoding.switches import STRICT, Switches
 from bff.transcoding.trie_nodes import (
@@ -41,7 +42,7 @@ class RouteTrie(Generic[T]):
     search. The number of routes changes none of these.
     """
 
-    __slots__ = ("_binds_empty", "_is_picky", "_root", "_static", "_verb_colons", "_verbs")
+    __slots__ = ("_binds_empty", "_cuts", "_is_picky", "_root", "_static", "_verb_colons", "_verbs")
 
     def __init__(self) -> None:
         self._root: Node[T] = Node()
@@ -53,6 +54,7 @@ class RouteTrie(Generic[T]):
         # Whether some route's "*" takes an empty segment; whether some route must be asked itself.
         self._binds_empty = False
         self._is_picky = False
+        self._cuts = Cuts()
 
     def insert(
         self,
@@ -93,9 +95,9 @@ class RouteTrie(Generic[T]):
         present = table.get(method)
         if present is not None and not present.implied_head:
             return present.value
-        table[method] = Entry(template, value, switches, implied_head=False)
+        table[method] = Entry(template, value, switches, self._cuts, implied_head=False)
         if method == "GET" and implied_head and "HEAD" not in table:
-            table["HEAD"] = Entry(template, value, switches, implied_head=True)
+            table["HEAD"] = Entry(template, value, switches, self._cuts, implied_head=True)
         self._index_static(template, table)
         return None
 
@@ -286,7 +288,7 @@ def _entry_for(table: Table[T], method: str) -> Entry[T] | None:
 
 
 def _ends(
-    tables: dict[str, Table[T]], segments: list[str], splits: _Splits
+    tables: Mapping[str, Table[T]], segments: list[str], splits: _Splits
 ) -> Iterator[tuple[Table[T], list[str]]]:
     """The tables of one leaf: its verbs, longest first, then the whole segment."""
     for _, verb, without_verb in splits:

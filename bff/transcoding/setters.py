@@ -11,7 +11,7 @@ from msgspec import Struct, structs
 
 from bff.core.errors import ClientError
 from bff.core.schema import Field
-from bff.transcoding.json_codec import Codec
+from bff.transcoding.json_codec import SHORT, Codec
 from bff.transcoding.lenient import lenient_parser
 from bff.transcoding.scalars import (
     SCALAR_MESSAGES,
@@ -21,7 +21,6 @@ from bff.transcoding.scalars import (
     encoder,
     parser,
     tag,
-    varint,
 )
 from bff.transcoding.switches import STRICT, Switches
 
@@ -39,8 +38,6 @@ __all__ = [
 # Where octets belong: field numbers from the root, and the field's octets with its tag.
 Part = tuple[tuple[int, ...], bytes]
 
-# Texts below this many octets get tag and length in one lookup.
-_SHORT = 64
 # Messages that take one JSON text as a parameter; Any has too many faces for that.
 JSON_MESSAGES = frozenset(f"google.protobuf.{name}" for name in ("Struct", "Value", "ListValue"))
 
@@ -122,23 +119,7 @@ def compile_setter(fields: Sequence[Field], codec: Codec, switches: Switches = S
     keeps_default = field.repeated or field.has_presence or field.kind == "message"
     is_text = field.kind == "string"
     encode = encode_value if is_text else _compose(encode_value, parse)
-
-    def whole(octets: bytes) -> bytes:
-        return head + octets if keeps_default or octets != default else b""
-
-    def piece(text: str) -> bytes:
-        octets = encode(text)
-        return head + octets if keeps_default or octets != default else b""
-
-    def text_piece(text: str) -> bytes:
-        # One call in place of three for the commonest kind.
-        octets = text.encode()
-        length = len(octets)
-        if length < _SHORT:
-            return heads[length] + octets if octets or keeps_default else b""
-        return head + delimited(octets)
-
-    heads = tuple(head + varint(length) for length in range(_SHORT if is_text else 0))
+    whole = head.__add__ if keeps_default else _without_default(head, default)
     oneofs = tuple(
         (path[:depth], each.oneof, each.number)
         for depth, each in enumerate(fields)
@@ -152,11 +133,47 @@ def compile_setter(fields: Sequence[Field], codec: Codec, switches: Switches = S
         encode_value,
         encode,
         whole,
-        text_piece if is_text else piece,
+        _text_piece(head, codec.short_heads(head), keeps_default=keeps_default)
+        if is_text
+        else _piece(encode, head, default, keeps_default=keeps_default),
         oneofs,
         _entry(field, encode) if field.map_key is not None else None,
         not (oneofs or field.repeated or field.is_map),
     )
+
+
+# Functions of their own: a setter holds of its making only what it uses, and there are many setters.
+
+
+def _without_default(head: bytes, default: bytes) -> Callable[[bytes], bytes]:
+    def whole(octets: bytes) -> bytes:
+        return head + octets if octets != default else b""
+
+    return whole
+
+
+def _piece(
+    encode: Callable[[str], bytes], head: bytes, default: bytes, *, keeps_default: bool
+) -> Callable[[str], bytes]:
+    def piece(text: str) -> bytes:
+        octets = encode(text)
+        return head + octets if keeps_default or octets != default else b""
+
+    return piece
+
+
+def _text_piece(
+    head: bytes, heads: tuple[bytes, ...], *, keeps_default: bool
+) -> Callable[[str], bytes]:
+    def piece(text: str) -> bytes:
+        # One call in place of three for the commonest kind.
+        octets = text.encode()
+        length = len(octets)
+        if length < SHORT:
+            return heads[length] + octets if octets or keeps_default else b""
+        return head + delimited(octets)
+
+    return piece
 
 
 def _entry(

@@ -1,10 +1,12 @@
 """What a trie of routes is made of: what it finds, its nodes, and one route at a leaf."""
 
-from typing import Generic, TypeVar
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Generic, TypeVar
 
 from msgspec import Struct, structs
 
-from bff.transcoding.captures import prepare_capture, prepare_raw_capture
+from bff.transcoding.captures import Cuts
 from bff.transcoding.path_template import Segment, Template
 from bff.transcoding.switches import Switches
 
@@ -61,7 +63,13 @@ class Entry(Generic[T]):
     )
 
     def __init__(
-        self, template: Template, value: T, switches: Switches, *, implied_head: bool
+        self,
+        template: Template,
+        value: T,
+        switches: Switches,
+        cuts: Cuts,
+        *,
+        implied_head: bool,
     ) -> None:
         self.value = value
         self.implied_head = implied_head
@@ -71,8 +79,7 @@ class Entry(Generic[T]):
         spans = tuple((v.start + 1, _after(v.stop), v.multi) for v in template.variables)
         # The commonest shape, one variable of one segment, is a plain index; 0 says "another shape".
         self.single = spans[0][0] if len(spans) == 1 and not spans[0][2] else 0
-        self.raw_capture = prepare_raw_capture(spans)
-        self.capture = prepare_capture(spans, switches.path_decoding)
+        self.raw_capture, self.capture = cuts.of(spans, switches.path_decoding)
         kinds = [segment.kind for segment in template.segments]
         self._stars = tuple(at for at, kind in enumerate(kinds, 1) if kind == "*")
         self._binds_empty = switches.empty_segment == "bind"
@@ -97,6 +104,7 @@ def _after(stop: int | None) -> int | None:
 
 
 Table = dict[str, Entry[T]]
+_NONE: Mapping[Any, Any] = MappingProxyType({})
 
 
 class Node(Generic[T]):
@@ -111,8 +119,9 @@ class Node(Generic[T]):
         self.literals: dict[str, Node[T]] = {}
         self.star: Node[T] | None = None
         self.ends: dict[str, Table[T]] = {}
-        self.tails: dict[str, Table[T]] = {}
-        self.suffixes: dict[tuple[str, ...], dict[str, Table[T]]] = {}
+        # Few nodes have tails; the others share these.
+        self.tails: Mapping[str, Table[T]] = _NONE
+        self.suffixes: Mapping[tuple[str, ...], dict[str, Table[T]]] = _NONE
         # `ends[""]`, one lookup nearer.
         self.plain: Table[T] | None = None
 
@@ -120,7 +129,10 @@ class Node(Generic[T]):
 def child_of(node: Node[T], segment: Segment) -> Node[T]:
     """The node one segment on, made if it is not there."""
     if segment.kind == "literal":
-        return node.literals.setdefault(segment.text, Node())
+        below = node.literals.get(segment.text)
+        if below is None:
+            below = node.literals[segment.text] = Node()
+        return below
     if node.star is None:
         node.star = Node()
     return node.star
@@ -129,12 +141,13 @@ def child_of(node: Node[T], segment: Segment) -> Node[T]:
 def tails_of(node: Node[T], after: tuple[Segment, ...]) -> dict[str, Table[T]]:
     """The leaves of a `**` at this node, with what literals follow it."""
     if not after:
+        if not isinstance(node.tails, dict):
+            node.tails = {}
         return node.tails
     suffix = tuple(segment.text for segment in after)
     if suffix not in node.suffixes:
-        node.suffixes[suffix] = {}
-        longest_first = sorted(node.suffixes.items(), key=lambda item: -len(item[0]))
-        node.suffixes = dict(longest_first)
+        every = {**node.suffixes, suffix: {}}
+        node.suffixes = dict(sorted(every.items(), key=lambda item: -len(item[0])))
     return node.suffixes[suffix]
 
 

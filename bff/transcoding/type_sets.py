@@ -19,7 +19,7 @@ from bff.transcoding.source_merge import SHARED_BY_ALL, bare_file, claim_service
 from bff.transcoding.sources import MAX_SET_BYTES, SourceSet
 from bff.transcoding.type_shapes import TypeShapes
 
-__all__ = ["CodecOf", "TypeSets", "group_sources"]
+__all__ = ["CodecOf", "KnownTypes", "TypeSets", "group_sources"]
 
 # The codec of a method's messages.
 CodecOf = Callable[[Method], Codec]
@@ -71,6 +71,24 @@ def _codec_of(types: Descriptors, origin: str, *, others: tuple[Codec, ...] = ()
         return Codec(types.file_set, others=others)
     except ValueError as error:
         raise ConfigError([Problem(Where(origin), str(error))]) from error
+
+
+class KnownTypes:
+    """The types that were built last: equal sources give them again, since building is the dear part.
+
+    A node hands its own to the workers that it forks: until the types change they share the memory.
+    protobuf-py 0.7 never frees a message class that was used, so types built twice would stay twice.
+    """
+
+    def __init__(self) -> None:
+        self._known: tuple[str, TypeSets] | None = None
+
+    def of(self, sources: Sequence[SourceSet]) -> TypeSets:
+        """The types of these sources; raises as `TypeSets.build`."""
+        key = ",".join(source.digest for source in sources)
+        if self._known is None or self._known[0] != key:
+            self._known = (key, TypeSets.build(sources))
+        return self._known[1]
 
 
 class _Group:
