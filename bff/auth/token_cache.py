@@ -104,8 +104,22 @@ class TokenCache:
             thumbprint,
             keys,
         )
-        if len(self._verified) > self._size:
-            self._verified.popitem(last=False)
+        self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        """One that must go, and up to two that nobody may use any more: what is kept follows the traffic."""
+        verified = self._verified
+        if len(verified) > self._size:
+            verified.popitem(last=False)
+        for _ in range(2):
+            digest, oldest = next(iter(verified.items()))
+            if oldest.until_s > self._now_s():
+                break
+            del verified[digest]
+
+    def __len__(self) -> int:
+        """The number of verified tokens held."""
+        return len(self._verified)
 
     def refusal(self, digest: bytes) -> str | None:
         """The cause for which this token was refused within the last 10 s, or None."""

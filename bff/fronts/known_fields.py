@@ -30,8 +30,8 @@ _KEEP_ALIVE: Final = (b"connection", b"keep-alive")
 _KNOWN_MAX_BYTES: Final = 4 * 1024
 # Request lines are shorter; longer ones take the parser's way.
 _LINE_MAX_BYTES: Final = 1024
-# Lengths of bodies whose fields are kept.
-_LENGTHS_KEPT: Final = 64
+# Lengths of bodies whose fields are kept, on each connection.
+_LENGTHS_KEPT: Final = 16
 
 
 class KnownFields:
@@ -83,7 +83,8 @@ class KnownBodyFields:
 
     def _with_length(self, digits: bytes) -> Headers:
         headers = Headers(
-            [(name, digits if name == _LENGTH_NAME else value) for name, value in self._raw]
+            # All but the one field are the same objects for every length.
+            [(_LENGTH_NAME, digits) if field[0] == _LENGTH_NAME else field for field in self._raw]
         )
         if len(self._of_length) >= _LENGTHS_KEPT:
             del self._of_length[next(iter(self._of_length))]

@@ -26,8 +26,9 @@ HeadersMode = Literal["always", "refused", "never"]
 Checker = Callable[[Principal, str, Headers], Check]
 
 MAX_POLICIES = 8
-# Routes for which one caller's buckets are remembered.
-_MEMO = 64
+# Routes with buckets of their own for which one caller's are remembered (260 bytes each, and there may be
+# 20,000 callers); routes whose buckets are the same count as one.
+_MEMO = 6
 GUEST = "guest"
 STANDARD = "standard"
 

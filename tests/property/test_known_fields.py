@@ -125,3 +125,22 @@ def test_fields_with_a_body_are_known_again_at_another_length() -> None:
     again = known.read(second)
     assert again is not None
     assert again[1] is found[1]
+
+
+def test_other_lengths_of_bodies_cost_a_connection_one_field_each() -> None:
+    """What is the same for each length of a body is one object."""
+    lines = b"Host: x\r\nAuthorization: Bearer a.b.c\r\nContent-Length: %d\r\n\r\n%s"
+    first = b"POST /a HTTP/1.1\r\n" + lines % (1, b"x")
+    raw = [(b"host", b"x"), (b"authorization", b"Bearer a.b.c"), (b"content-length", b"1")]
+    known = learn_with_body(first, Headers(raw))
+    assert known is not None
+
+    found = [
+        known.read(b"POST /a HTTP/1.1\r\n" + lines % (length, b"x" * length))
+        for length in range(2, 40)
+    ]
+
+    fields = [each[1].raw for each in found if each is not None]
+    assert len(fields) == 38
+    assert all(each[0] is raw[0] and each[1] is raw[1] for each in fields)
+    assert [each[2][1] for each in fields] == [b"%d" % length for length in range(2, 40)]

@@ -174,6 +174,26 @@ async def test_the_token_cache_holds_no_more_than_its_size() -> None:
     assert auth.authenticate_now(first, "") is not None
 
 
+async def test_what_nobody_may_use_any_more_gives_way_to_what_is_new() -> None:
+    clock, keys = FakeClock(NOW), FixedKeys(key_set(KEY))
+    tokens = TokenCache(clock=clock)
+    auth = Authenticator(
+        issuers=[Issuer(make_verifier(clock), keys)],
+        clock=clock,
+        emit=lambda _event: None,
+        tokens=tokens,
+    )
+    old, new = "abcdef", "ghij"
+    for name in old:
+        await auth.authenticate(bearer(FORGE.token(claims={"jti": name})), "")
+    clock.advance(61)
+
+    for name in new:
+        await auth.authenticate(bearer(FORGE.token(claims={"jti": name})), "")
+
+    assert len(tokens) == len(new)
+
+
 @pytest.mark.rule("edge.8.3")
 async def test_a_refusal_is_forgotten_when_the_keys_change() -> None:
     world = World()
