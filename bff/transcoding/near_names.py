@@ -4,8 +4,11 @@ __all__ = ["one_edit_away"]
 
 
 def one_edit_away(name: str, known: tuple[str, ...]) -> str:
-    """The known name that differs by one inserted, dropped, changed or swapped letter, or an empty string."""
-    for other in known:
+    """The known name that differs by one inserted, dropped, changed or swapped letter, or an empty string.
+
+    Fields have two names: who writes `productid` means `productId` rather than `product_id`.
+    """
+    for other in sorted(known, key=lambda each: ("_" in each) != ("_" in name)):
         # Below three letters anything is one edit from anything.
         if len(other) < 3 or abs(len(other) - len(name)) > 1:
             continue
