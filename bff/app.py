@@ -11,7 +11,7 @@ import gc
 import os
 import signal
 import traceback
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -94,10 +94,14 @@ class Gateway(FastAPI):
         self.refused: Callable[[str], None] = _ignore
         # Done before the node hears that this worker is ready: from then on clients may come.
         self.before_ready: Callable[[], None] | None = None
+        # Awaited before that where the server listens by itself, and only once the lifespan has begun.
+        self.until_listening: Callable[[], Awaitable[None]] | None = None
 
     @contextlib.asynccontextmanager
     async def _live(self, _app: FastAPI) -> AsyncIterator[None]:
-        async with _Worker(self._settings, self._types, self.before_ready) as worker:
+        async with _Worker(
+            self._settings, self._types, self.before_ready, self.until_listening
+        ) as worker:
             self._door = worker.door
             self.refused = worker.count_refused
             yield
@@ -135,10 +139,12 @@ class _Worker:
         self,
         settings: WorkerSettings,
         types: KnownTypes,
-        before_ready: Callable[[], None] | None = None,
+        before_ready: Callable[[], None] | None,
+        until_listening: Callable[[], Awaitable[None]] | None,
     ) -> None:
         self._settings = settings
         self._before_ready = before_ready
+        self._until_listening = until_listening
         self._clock = SystemClock()
         self._random = system_random()
         self._metrics, self._metrics_lost = _metrics_in(settings.metrics_folder)
@@ -377,7 +383,6 @@ class _Worker:
         self._link = Link(reader, writer)
         self._exits.push_async_callback(self._link.close)
         await self._link.send(Hello(os.getpid()))
-        await self._tell_state()
         listening = asyncio.get_running_loop().create_task(self._listen(self._link))
 
         async def stop() -> None:
@@ -393,8 +398,11 @@ class _Worker:
         await self._link.send(state)
 
     async def _listen(self, link: Link) -> None:
-        """Answer the node until it is gone."""
+        """Say that this worker is ready, and answer the node until it is gone."""
         with contextlib.suppress(LinkClosed):
+            if self._until_listening is not None:
+                await self._until_listening()
+            await self._tell_state()
             while True:
                 match await link.receive():
                     case Reload(ask):

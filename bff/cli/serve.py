@@ -19,7 +19,7 @@ from bff.config.gateway import GatewayFile, Listener
 from bff.control.accepted import pack, write_accepted
 from bff.control.held_types import HeldTypes
 from bff.core.errors import ConfigError
-from bff.fronts.listen_ports import free_port, why_not_bindable
+from bff.fronts.listen_ports import hold_port, why_not_bindable
 from bff.fronts.listener import check_tls
 from bff.fronts.listener_settings import ListenerSettings, ListenerTls
 from bff.node.node import Checked, NodeSettings
@@ -239,8 +239,8 @@ def _node_settings(
     entry = gateway.listen[0]
     host, port = _address(entry.address)
     admin_host, admin_port = _address(gateway.admin.address)
-    port = port or free_port(host)
-    admin_port = admin_port or free_port(admin_host)
+    port = port or hold_port(host)
+    admin_port = admin_port or hold_port(admin_host)
     for one_host, one_port in ((host, port), (admin_host, admin_port)):
         why = why_not_bindable(one_host, one_port)
         if why:

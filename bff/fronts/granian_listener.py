@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from granian.constants import HTTPModes, Interfaces, Loops, SSLProtocols
 from granian.http import HTTP1Settings, HTTP2Settings
 from granian.server import MPServer
 
+from bff.fronts.listen_ports import until_listening
 from bff.fronts.listener_settings import BACKLOG, ListenerSettings
 
 __all__ = ["serve_by_granian"]
@@ -21,6 +23,13 @@ def serve_by_granian(
     """Serve until SIGTERM with at most so many connections a worker. Blocks."""
     tls = settings.tls
     proxied = settings.behind_proxy
+
+    def load() -> Any:
+        app = load_app()
+        # It listens only after the app's lifespan has begun, when the node would call it ready.
+        app.until_listening = partial(until_listening, settings.host, settings.port)
+        return app
+
     with tempfile.TemporaryDirectory(prefix="bff-tls-") as folder:
         key = _pkcs8(Path(tls.key), Path(folder)) if tls else None
         server = MPServer(
@@ -57,7 +66,7 @@ def serve_by_granian(
             respawn_interval=3.5,
             workers_kill_timeout=max(1, round(settings.finish_s)),
         )
-        server.serve(target_loader=load_app, wrap_loader=False)
+        server.serve(target_loader=load, wrap_loader=False)
 
 
 def _pkcs8(key: Path, folder: Path) -> Path:

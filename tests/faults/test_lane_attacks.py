@@ -23,7 +23,7 @@ from bff.wire.http2.frames import (
     frame,
     settings_frame,
 )
-from bff.wire.http2.lane import LaneChannel
+from bff.wire.http2.lane import LaneChannel, LaneSettings
 from tests.support.h2_server import (
     GRPC,
     OK,
@@ -259,7 +259,8 @@ async def test_a_caller_may_leave_at_any_await(
 
 
 async def test_a_caller_that_leaves_while_connecting_costs_the_others_nothing() -> None:
-    async with H2Server(_no_settings) as server, lane_to(server.address) as lane:
+    usual = LaneSettings()
+    async with H2Server(_no_settings) as server, lane_to(server.address, settings=usual) as lane:
         calls = [asyncio.create_task(ending(lane)) for _ in range(3)]
         await server.first()
         calls[0].cancel()

@@ -20,6 +20,7 @@ from bff.wire.http2.frames import (
     frame,
     settings_frame,
 )
+from bff.wire.http2.lane import LaneSettings
 from tests.support.h2_server import (
     GRPC,
     OK,
@@ -139,7 +140,8 @@ async def test_a_peer_that_stalls_costs_no_more_than_the_deadline(
 
 
 async def test_a_peer_without_settings_is_not_connected_after_a_second() -> None:
-    async with H2Server(_no_settings) as server, lane_to(server.address) as lane:
+    usual = LaneSettings()
+    async with H2Server(_no_settings) as server, lane_to(server.address, settings=usual) as lane:
         error = fault(await ending(lane))
 
     assert (error.reason, error.sent) == ("UPSTREAM_UNAVAILABLE", "never")

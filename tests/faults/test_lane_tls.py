@@ -16,6 +16,7 @@ from bff.core.status import Code
 from bff.wire.channel import UnaryReply
 from bff.wire.grpcio import TlsSettings
 from bff.wire.http2.frames import GOAWAY, HEADERS
+from bff.wire.http2.lane import LaneSettings
 from tests.conftest import ROOMY
 from tests.support.gateway import TRANSPORT, GatewayProcess
 from tests.support.h2_server import H2Server, Peer, reply
@@ -198,7 +199,8 @@ async def test_a_handshake_that_never_ends_costs_the_time_to_connect() -> None:
 
     server = await asyncio.start_server(silent, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    async with lane_to(f"127.0.0.1:{port}", tls=TlsSettings(ca=self_signed(NAME)[0])) as lane:
+    tls, usual = TlsSettings(ca=self_signed(NAME)[0]), LaneSettings()
+    async with lane_to(f"127.0.0.1:{port}", tls=tls, settings=usual) as lane:
         error = fault(await ending(lane, deadline_s=soon_s(30.0)))
     server.close()
     await server.wait_closed()

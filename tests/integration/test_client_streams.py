@@ -93,7 +93,8 @@ async def test_a_bad_element_is_named_and_ends_the_call(
     assert info["metadata"] == {"field": "[2].items[0].productId", "messages_sent": "2"}
     assert request["fieldViolations"][0]["field"] == "[2].items[0].productId"
     seen = await samples.wait_calls("orders", "ImportOrders", lambda calls: not calls.in_flight)
-    assert seen.calls == 1
+    # None, where it was given up before the service came to begin.
+    assert seen.calls <= 1
 
 
 @pytest.mark.rule("transcoding.133")

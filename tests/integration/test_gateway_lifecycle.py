@@ -9,6 +9,7 @@ import httpx
 import pytest
 import watchfiles
 
+from bff.fronts.listen_ports import hold_port, until_listening, why_not_bindable
 from bff.transcoding.plain_json import IS_COMPILED
 from tests.conftest import ROOMY, Tokens
 from tests.support.gateway import GatewayProcess, bearer, reason_of, sample_files
@@ -113,6 +114,41 @@ def test_a_taken_port_is_told_at_once(shop: SampleServices, tmp_path: Path, whic
     assert code == 2
     assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in gateway.error_text()
     assert "Traceback" not in gateway.error_text()
+
+
+def test_a_held_port_is_nobody_elses_and_can_be_listened_at() -> None:
+    """As workers bind to it, several at once, and as the admin side does."""
+    ports = [hold_port("127.0.0.1") for _ in range(50)]
+
+    assert len(set(ports)) == 50
+    with pytest.raises(OSError, match="in use"), socket.socket() as stranger:
+        stranger.bind(("127.0.0.1", ports[0]))
+    assert why_not_bindable("127.0.0.1", ports[0]) == ""
+    with (
+        socket.create_server(("127.0.0.1", ports[0])) as admin,
+        socket.create_connection(admin.getsockname()),
+    ):
+        pass
+    with (
+        socket.create_server(("127.0.0.1", ports[1]), reuse_port=True),
+        socket.create_server(("127.0.0.1", ports[1]), reuse_port=True),
+    ):
+        pass
+
+
+async def test_a_server_that_listens_late_is_waited_for() -> None:
+    with socket.socket() as late:
+        late.bind(("127.0.0.1", 0))
+        waiting = asyncio.create_task(until_listening(*late.getsockname()))
+        for _ in range(3):
+            with pytest.raises(ConnectionRefusedError):
+                await asyncio.open_connection(*late.getsockname())
+        is_waiting = not waiting.done()
+        late.listen()
+        async with asyncio.timeout(30):
+            await waiting
+
+    assert is_waiting
 
 
 def test_bad_files_are_refused_with_their_places(shop: SampleServices, tmp_path: Path) -> None:

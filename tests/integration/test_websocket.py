@@ -364,7 +364,8 @@ async def test_a_bad_message_is_named_by_its_place(
     assert info == {"field": "[1].items[0].productId", "messages_sent": "1"}
     assert close == Close(4003, "")
     seen = await samples.wait_calls("orders", "ImportOrders", lambda calls: not calls.in_flight)
-    assert seen.calls == 1
+    # None, where it was given up before the service came to begin.
+    assert seen.calls <= 1
 
 
 @pytest.mark.rule("transcoding.136")

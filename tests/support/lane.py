@@ -10,7 +10,7 @@ from bff.core.errors import UpstreamError
 from bff.core.events import silent
 from bff.core.ports import SystemClock
 from bff.wire.channel import Channel, UnaryReply
-from bff.wire.http2.lane import LaneChannel
+from bff.wire.http2.lane import LaneChannel, LaneSettings
 from tests.support.stray import nothing_stray
 
 __all__ = ["CLOCK", "PATH", "ending", "lane_to", "soon_s"]
@@ -27,7 +27,11 @@ def soon_s(seconds: float = 10.0) -> float:
 @asynccontextmanager
 async def lane_to(address: str, **more: Any) -> AsyncIterator[LaneChannel]:
     """A lane that must leave nothing behind: no call, no stray exception."""
-    arguments: dict[str, Any] = {"tls": None, "authority": None, "emit": silent, **more}
+    # A busy machine may take more than the second that connecting has by default.
+    settings = LaneSettings(connect_s=20.0)
+    arguments: dict[str, Any] = {
+        "tls": None, "authority": None, "emit": silent, "settings": settings, **more,
+    }  # fmt: skip
     lane = LaneChannel(address, clock=CLOCK, random=random.Random(7), **arguments)
     with nothing_stray():
         try:

@@ -170,16 +170,17 @@ class VectorKitchen:
         method: MethodDescriptor,
         requests: Iterator[bytes],
         context: grpc.ServicerContext,
+        answer: Answer,
+        asked: list[Asked],
     ) -> Iterator[bytes]:
-        """Take everything, then answer."""
+        """Take everything, then answer as the row says during which the call came, and note it there."""
         sent = list(requests) if method.client_streaming else [next(requests)]
         metadata: dict[str, list[str]] = {}
         for key, value in context.invocation_metadata():
             text = base64.b64encode(value).decode() if isinstance(value, bytes) else value
             metadata.setdefault(key, []).append(text)
         shown = [self._as_json(method.input_type, each) for each in sent]
-        self.asked.append(Asked(method.name, shown, metadata))
-        answer = self.answer
+        asked.append(Asked(method.name, shown, metadata))
         if answer.metadata:
             context.send_initial_metadata(_pairs(answer.metadata))
         context.set_trailing_metadata((*_pairs(answer.trailers), *_details(answer)))
@@ -220,8 +221,11 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in
         if method is None:
             return None
 
+        # Of this row: a call that was given up may be served when the next one has begun.
+        row, asked = self._kitchen.answer, self._kitchen.asked
+
         def answer(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
-            return self._kitchen.serve(method, requests, context)
+            return self._kitchen.serve(method, requests, context, row, asked)
 
         return grpc.stream_stream_rpc_method_handler(answer)
 
