@@ -44,6 +44,9 @@ _COMPILE_TIMEOUT_S: Final = 120.0
 _MAX_ROUNDS: Final = 20
 # Supplied when a source lacks them.
 _SUPPLIED: Final = ("google/protobuf/", "google/api/", "google/rpc/", "google/type/")
+_MOST_SUPPLIED: Final = 200
+# What may be an argument of the compiler: no way out of the folders that hold them, no NUL.
+_SUPPLIED_NAME: Final = re.compile(r"(?:[A-Za-z0-9_]+/)+[A-Za-z0-9_]+\.proto").fullmatch
 
 _MESSAGE = re.compile(r"(?P<file>[^:]+\.proto):(?:(?P<line>\d+):(?P<column>\d+):)? (?P<text>.*)")
 _BAD_IMPORT = re.compile(r'Import "(?P<name>[^"]+)" was not found or had errors\.')
@@ -293,9 +296,10 @@ def _add_supplied(files: list[FileDescriptorProto]) -> list[FileDescriptorProto]
         name
         for file in files
         for name in file.dependency
-        if name not in present and name.startswith(_SUPPLIED)
+        if name not in present and name.startswith(_SUPPLIED) and _SUPPLIED_NAME(name)
     }
-    if not wanted:
+    # More than Google has are names of somebody's own; the check of imports names them.
+    if not wanted or len(wanted) > _MOST_SUPPLIED:
         return files
     data, _ = _run_protoc(sorted(wanted), ())
     if data is None:

@@ -51,6 +51,8 @@ SET_SEEDS = (
     b"\1\0\x20.\0\x30b",
     b"\2\0\4\0",
     b"\xfa\x2d\x04",
+    # An import with a NUL in its name.
+    b"\xff\x0a\x20\x0a\x07a.proto\x1a\x15google/api/\x00xyz.proto",
     *(b"\xff" + each for each in _SETS[1:]),
     b"\xff" + compile_set(KITCHEN)[:900],
 )

@@ -154,6 +154,24 @@ def test_file_that_is_no_set_is_a_problem(tmp_path: Path, data: bytes | None, wo
         read_descriptor_set(path)
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        pytest.param(["google/api/\0.proto"], id="nul"),
+        pytest.param(["google/api/../../../../etc/x.proto"], id="out-of-the-folder"),
+        pytest.param([f"google/api/{'x' * 100}{n}.proto" for n in range(30_000)], id="many"),
+    ],
+)
+def test_an_import_that_only_looks_like_googles_is_missing(
+    tmp_path: Path, names: list[str]
+) -> None:
+    """It is no argument of the compiler, whose command line once could not be made of such names."""
+    path = _set_file(tmp_path / "x.binpb", FileDescriptorProto(name="a.proto", dependency=names))
+
+    with pytest.raises(ConfigError, match="which is not in the set"):
+        read_descriptor_set(path)
+
+
 @pytest.mark.parametrize("octets", [b"a.proto", b"shop.v1", b"Order", b"card_no"])
 def test_a_name_that_is_no_text_is_a_problem(tmp_path: Path, octets: bytes) -> None:
     """The library hands such a name on as octets, which nobody behind it expects."""
