@@ -311,9 +311,8 @@ def heads(raw: bytes) -> None:
         return
     assert all(len(headers.all(name)) <= 1 for name in _SINGLE)
     assert not any(b"_" in name for name, _ in pairs)
-    host = headers.get(b"host")
-    assert host is not None
-    assert judged.host == host.decode("ascii").lower()
+    # Whether it may be missing, the protocol decides.
+    assert judged.host == (headers.text(b"host") or "").lower()
     length = headers.get(b"content-length")
     digits = length if length and re.fullmatch(rb"[0-9]+", length) else b"0"
     # Beyond 19 of them it is only far too large, as long as it does not begin with zeros.
