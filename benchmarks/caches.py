@@ -25,8 +25,9 @@ from bff.gql.documents import DocumentCache
 from bff.gql.limits import Caps
 from bff.ratelimit.address_buckets import AddressBuckets
 from bff.ratelimit.bucket import Bucket, Check
+from bff.ratelimit.limits_compiler import compile_limits
 from bff.ratelimit.memory_store import MemoryStore
-from bff.ratelimit.policies import Policy, compile_limits
+from bff.ratelimit.policies import Policy
 from bff.wire.http2.headers import FIRST_BLOCK, BlockMemo, MemoDecoder
 
 __all__ = ["main"]

@@ -19,7 +19,7 @@ from bff.pipeline.route import Tools
 from bff.transcoding import rpc_status
 from bff.transcoding.route_trie import Found
 
-__all__ = ["bug_reply", "error_body", "error_reply", "error_text", "error_tree", "public_message"]
+__all__ = ["bug_reply", "error_reply", "error_text", "error_tree", "public_message"]
 
 _JSON = (b"content-type", b"application/json")
 _NO_STORE = (b"cache-control", b"no-store")
@@ -200,11 +200,6 @@ def error_text(error: GatewayError, request: Request, tools: Tools) -> bytes:
         return _encode(_inner_tree(request.error_form, error, request, tools))
     except _UNWRITABLE:
         return _LAST_WORDS
-
-
-def error_body(error: GatewayError, request: Request, tools: Tools) -> bytes:
-    """The whole body; a constant one if the error itself cannot be written."""
-    return _rendered(error, request, tools)[1]
 
 
 def _rendered(

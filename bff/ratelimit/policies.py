@@ -1,7 +1,7 @@
-"""Policies as they are written, and as a route uses them: keys, buckets, header texts, events prepared."""
+"""Policies as they are written, and as a route uses them: buckets, header texts, events prepared."""
 
 from collections.abc import Callable, Container, Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from msgspec import Struct
 
@@ -9,23 +9,24 @@ from bff.core.events import LimitDecided, LimitsPassed
 from bff.core.exchange import Principal
 from bff.core.headers import Headers
 from bff.ratelimit.bucket import Bucket, Check, OnStoreLoss, Source
-from bff.ratelimit.dimensions import Reader, compile_key
+from bff.ratelimit.dimensions import Reader
 
 __all__ = [
     "DEFAULT_TIERS",
+    "GUEST",
+    "STANDARD",
+    "Common",
     "HeadersMode",
-    "LimitsCompiler",
+    "Made",
     "Policy",
     "RouteLimits",
     "Rule",
-    "compile_limits",
     "per_caller",
 ]
 
 HeadersMode = Literal["always", "refused", "never"]
 Checker = Callable[[Principal, str, Headers], Check]
 
-MAX_POLICIES = 8
 # Routes with buckets of their own for which one caller's are remembered (260 bytes each, and there may be
 # 20,000 callers); routes whose buckets are the same count as one.
 _MEMO = 6
@@ -62,7 +63,7 @@ def per_caller(tiers: Mapping[str, Bucket] = DEFAULT_TIERS) -> Policy:
     return Policy(name="per-caller", tiers=tiers)
 
 
-class _Made(Struct, frozen=True):
+class Made(Struct, frozen=True):
     """What a policy has on every route: its item of the RateLimit field, and its events by source."""
 
     # `%` over bytes is the cheapest way to print two numbers between fixed texts (0.2 us).
@@ -72,8 +73,8 @@ class _Made(Struct, frozen=True):
     shadowed: Mapping[Source, LimitDecided]
 
     @staticmethod
-    def of(policy: str) -> "_Made":
-        return _Made(
+    def of(policy: str) -> "Made":
+        return Made(
             b'"%s";r=%%d;t=%%d' % policy.encode("ascii"),
             _events(policy, "admit"),
             _events(policy, "deny"),
@@ -101,7 +102,7 @@ class Rule:
         "shadowed",
     )
 
-    def __init__(self, policy: Policy, key: Reader, made: _Made) -> None:
+    def __init__(self, policy: Policy, key: Reader, made: Made) -> None:
         self.name = policy.name
         self.is_tiered = policy.bucket is None
         self.is_callers = not any(name == "ip" or name.startswith("header:") for name in policy.by)
@@ -172,7 +173,7 @@ def tier_of(principal: Principal, tiers: Container[str]) -> str:
     return principal.tier if principal.tier in tiers else STANDARD
 
 
-class _Common(Struct, frozen=True):
+class Common(Struct, frozen=True):
     """What routes under the same policies have in common, whatever tells their buckets apart."""
 
     known_tiers: frozenset[str]
@@ -185,11 +186,11 @@ class _Common(Struct, frozen=True):
     @staticmethod
     def of(
         rules: tuple[Rule, ...], shadow_rules: tuple[Rule, ...], tiers: Mapping[str, Bucket]
-    ) -> "_Common":
+    ) -> "Common":
         tiered = any(rule.is_tiered for rule in (*rules, *shadow_rules))
         known = tuple(tiers) if tiered else ("",)
         names = tuple(rule.name for rule in rules)
-        return _Common(
+        return Common(
             known_tiers=frozenset(tiers),
             tiered=tiered,
             headers_of_tier={name: _policy_header(rules, name) for name in known},
@@ -223,7 +224,7 @@ class RouteLimits:
         *,
         rules: tuple[Rule, ...],
         shadow_rules: tuple[Rule, ...],
-        common: _Common,
+        common: Common,
         headers_mode: HeadersMode,
     ) -> None:
         self.rules = rules
@@ -282,106 +283,3 @@ def _policy_header(rules: tuple[Rule, ...], tier: str) -> tuple[bytes, bytes]:
         window_s = max(1, round(bucket.period_s))
         items.append(f'"{rule.name}";q={bucket.count};w={window_s}'.encode("ascii"))
     return (b"ratelimit-policy", b", ".join(items))
-
-
-class LimitsCompiler:
-    """Prepares the policies of routes, which are many: what two of them have in common is made once.
-
-    A name stands for one policy, as long as this lives.
-    """
-
-    def __init__(self) -> None:
-        self._limits: dict[tuple[object, ...], RouteLimits] = {}
-        self._common: dict[tuple[str, ...], _Common] = {}
-        self._made: dict[str, _Made] = {}
-        self._rules: dict[tuple[str, ...], Rule] = {}
-
-    def compile(
-        self,
-        policies: Sequence[Policy],
-        *,
-        route_id: str,
-        upstream: str,
-        service: str,
-        method: str,
-        region: str = "",
-        headers_mode: HeadersMode = "always",
-    ) -> RouteLimits:
-        """The policies of one route, in declared order.
-
-        Raises ValueError, with the policy's name, for what could never work: an unknown dimension or
-        tier, a cost above a bucket's burst, a name given twice, more than eight policies.
-        """
-        if len(policies) > MAX_POLICIES:
-            raise ValueError(f"at most {MAX_POLICIES} policies on a route, got {len(policies)}")
-        fixed = {
-            "route": route_id,
-            "upstream": upstream,
-            "service": service,
-            "method": method,
-            "region": region,
-        }
-        names = tuple(policy.name for policy in policies)
-        apart = sorted({each for policy in policies for each in policy.by} & fixed.keys())
-        key = (names, headers_mode, *((each, fixed[each]) for each in apart))
-        limits = self._limits.get(key)
-        if limits is None:
-            limits = self._limits[key] = self._compile(policies, names, fixed, headers_mode)
-        return limits
-
-    def _compile(
-        self,
-        policies: Sequence[Policy],
-        names: tuple[str, ...],
-        fixed: Mapping[str, str],
-        headers_mode: HeadersMode,
-    ) -> RouteLimits:
-        tiers: dict[str, Bucket] = {}
-        binding: dict[str, Rule] = {}
-        shadow: dict[str, Rule] = {}
-        for policy in policies:
-            if policy.name in binding or policy.name in shadow:
-                raise ValueError(f"policy {policy.name!r} is given twice")
-            try:
-                rule = self._rule(policy, fixed)
-            except ValueError as error:
-                raise ValueError(f"policy {policy.name!r}: {error}") from error
-            tiers.update(policy.tiers if policy.bucket is None else {})
-            (shadow if policy.shadow else binding)[policy.name] = rule
-        rules, shadow_rules = tuple(binding.values()), tuple(shadow.values())
-        common = self._common.get(names)
-        if common is None:
-            common = self._common[names] = _Common.of(rules, shadow_rules, tiers)
-        return RouteLimits(
-            rules=rules, shadow_rules=shadow_rules, common=common, headers_mode=headers_mode
-        )
-
-    def _rule(self, policy: Policy, fixed: Mapping[str, str]) -> Rule:
-        key = (policy.name, *(fixed[each] for each in policy.by if each in fixed))
-        rule = self._rules.get(key)
-        if rule is None:
-            _judge(policy)
-            reader = compile_key(policy.name, policy.by, fixed)
-            made = self._made.get(policy.name)
-            if made is None:
-                made = self._made[policy.name] = _Made.of(policy.name)
-            rule = self._rules[key] = Rule(policy, reader, made)
-        return rule
-
-
-def compile_limits(policies: Sequence[Policy], **of_route: Any) -> RouteLimits:
-    """The limits of one route alone: as `LimitsCompiler.compile`, with nothing to share."""
-    return LimitsCompiler().compile(policies, **of_route)
-
-
-def _judge(policy: Policy) -> None:
-    # The name stands inside a structured field string (RFC 9651 3.3.3) and inside a store's key.
-    if not policy.name.isascii() or not policy.name.replace("-", "").replace("_", "").isalnum():
-        raise ValueError("a name is made of ASCII letters, digits, - and _")
-    if policy.bucket is None and not {GUEST, STANDARD} <= set(policy.tiers):
-        raise ValueError(f"tiers must name {GUEST} and {STANDARD}")
-    if policy.cost < 0:
-        raise ValueError("cost must not be negative")
-    for bucket in [policy.bucket] if policy.bucket else policy.tiers.values():
-        if policy.cost > bucket.burst:
-            raise ValueError(f"cost {policy.cost} is above the burst of {bucket.burst}")

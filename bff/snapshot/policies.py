@@ -13,7 +13,8 @@ from bff.core.exchange import Json
 from bff.pipeline.route import Identify
 from bff.ratelimit.address_buckets import AddressBuckets
 from bff.ratelimit.bucket import Bucket
-from bff.ratelimit.policies import LimitsCompiler, Policy, RouteLimits, per_caller
+from bff.ratelimit.limits_compiler import LimitsCompiler
+from bff.ratelimit.policies import Policy, RouteLimits, per_caller
 from bff.snapshot.findings import Findings, Located
 from bff.snapshot.parts import Lease, Parts
 from bff.snapshot.providers import ProviderCompiler

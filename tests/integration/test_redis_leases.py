@@ -18,7 +18,8 @@ from bff.ratelimit.bucket import Bucket, Check, Source, Verdict
 from bff.ratelimit.fleet import FRESH_S, LEASE_S
 from bff.ratelimit.lease import lease_cap
 from bff.ratelimit.limiter import Limiter, Taken
-from bff.ratelimit.policies import Policy, compile_limits
+from bff.ratelimit.limits_compiler import compile_limits
+from bff.ratelimit.policies import Policy
 from bff.ratelimit.redis_store import RedisStore
 from tests.support.redis import Redis, patient_store, redis_server
 

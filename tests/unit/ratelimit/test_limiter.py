@@ -11,13 +11,13 @@ from bff.core.exchange import ANONYMOUS, Principal
 from bff.core.headers import Headers
 from bff.ratelimit.bucket import Bucket, Check, Verdict
 from bff.ratelimit.limiter import Limiter
+from bff.ratelimit.limits_compiler import compile_limits
 from bff.ratelimit.memory_store import MemoryStore
 from bff.ratelimit.policies import (
     DEFAULT_TIERS,
     HeadersMode,
     Policy,
     RouteLimits,
-    compile_limits,
     per_caller,
 )
 from tests.support.limits import HandClock
