@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import httpx
@@ -13,6 +13,13 @@ from joserfc.jwk import KeySet
 
 from sample_services.identity_grants import AUDIENCE
 from tests.support.samples import SampleServices, UserName
+
+
+@pytest.fixture(scope="module")
+def shop() -> Iterator[SampleServices]:
+    """Of their own: keys that are rotated here sign the tokens of everybody else."""
+    with SampleServices() as running:
+        yield running
 
 
 async def key_set(samples: SampleServices) -> KeySet:

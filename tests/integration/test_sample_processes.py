@@ -6,7 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,14 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from sample_services.generated.sample.catalog.v1 import catalog_pb2
 from sample_services.generated.sample.orders.v1 import orders_pb2
 from tests.support.samples import Calls, SampleServices, ServiceName, refusal
+
+
+@pytest.fixture(scope="module")
+def shop() -> Iterator[SampleServices]:
+    """Of their own: what is cut off and counted here is nobody else's."""
+    with SampleServices() as running:
+        yield running
+
 
 # Faults and the book of calls
 

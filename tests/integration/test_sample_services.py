@@ -1,6 +1,6 @@
 """Users, catalog and orders do what their protos promise."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import grpc
@@ -13,6 +13,14 @@ from sample_services.generated.sample.orders.v1 import orders_pb2
 from sample_services.generated.sample.type.v1 import money_pb2
 from sample_services.generated.sample.users.v1 import users_pb2
 from tests.support.samples import SampleServices, refusal
+
+
+@pytest.fixture(scope="module")
+def shop() -> Iterator[SampleServices]:
+    """Of their own: what others place and book would stand among what is listed here."""
+    with SampleServices() as running:
+        yield running
+
 
 Metadata = tuple[tuple[str, str], ...]
 
