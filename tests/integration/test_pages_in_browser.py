@@ -16,6 +16,9 @@ from tests.support.browser import BrowserPage, open_browser
 from tests.support.gateway import GatewayProcess
 from tests.support.samples import SampleServices
 
+# Faults that others asked for are none of these pages' affair.
+pytestmark = pytest.mark.usefixtures("samples")
+
 LISTED = "document.querySelectorAll('.operation').length"
 ANSWERED = "/^[1-5]\\d\\d.* bytes$/.test(document.querySelector('.state')?.textContent)"
 # Every text on the page against the ground that it stands on (WCAG 2.2, 1.4.3).
