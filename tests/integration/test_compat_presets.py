@@ -12,6 +12,9 @@ from tests.support.gateway import GatewayProcess
 from tests.support.openapi_examples import example_requests
 from tests.support.samples import SampleServices
 
+# Whatever a test asks for, no fault that another left in the services is in its way.
+pytestmark = pytest.mark.usefixtures("samples")
+
 
 @pytest.fixture(scope="module", params=["grpc-gateway", "envoy"])
 def compat(

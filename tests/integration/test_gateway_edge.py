@@ -11,6 +11,9 @@ from tests.conftest import ROOMY
 from tests.support.gateway import GatewayProcess
 from tests.support.samples import SampleServices
 
+# Whatever a test asks for, no fault that another left in the services is in its way.
+pytestmark = pytest.mark.usefixtures("samples")
+
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 # Spelling of the path, status. None of them may reach a service.

@@ -13,6 +13,9 @@ import zstandard
 from tests.support.gateway import GatewayProcess, reason_of
 from tests.support.samples import SampleServices
 
+# Whatever a test asks for, no fault that another left in the services is in its way.
+pytestmark = pytest.mark.usefixtures("samples")
+
 MIB = 1 << 20
 
 

@@ -10,6 +10,9 @@ from tests.conftest import ROOMY
 from tests.support.gateway import GatewayProcess, reason_of
 from tests.support.samples import SampleServices
 
+# Whatever a test asks for, no fault that another left in the services is in its way.
+pytestmark = pytest.mark.usefixtures("samples")
+
 ORDERS = """
 service: sample.orders.v1.OrderService
 upstream: orders
